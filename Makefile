@@ -29,7 +29,7 @@ test: test-packages ## run every test, each on its own database
 .PHONY: soak
 soak: test-packages ## run the long forms of the load tests: 100 kills, 100,000 messages, 10,000 jobs
 	DAYBOOK_SOAK=1 $(CARGO) test --package daybook-tests --test it -- --nocapture \
-		runs::killed live::storm jobs::killed wide_events::accounting
+		runs::killed live::load jobs::killed wide_events::accounting
 
 # Installs PostgreSQL, the pooler and the browser that the tests need if it may; otherwise reports what is missing.
 .PHONY: test-packages

@@ -18,7 +18,7 @@ use crate::jobs::{self, Job, Jobs, JobsParts};
 #[cfg(feature = "server")]
 use crate::server::{self, AppState};
 use crate::signals::{SignalHandlers, Signals};
-use crate::teams::with_words_of_access;
+use crate::teams::with_access_sentences;
 #[cfg(feature = "cli")]
 use crate::tenancy::Context;
 use crate::tenancy::{Database, Extensions, Migrations};
@@ -224,7 +224,7 @@ impl App {
         };
         let events = EventsParts {
             consumers,
-            sentences: with_words_of_access(self.sentences.clone().with::<run::Model>()),
+            sentences: with_access_sentences(self.sentences.clone().with::<run::Model>()),
             isolated_failures: jobs::isolated_failures(),
         };
         let jobs = JobsParts::new(housekeeping::jobs(self.jobs.clone())?.with::<jobs::ConsumeEvents>()?);

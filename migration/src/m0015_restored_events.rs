@@ -22,16 +22,16 @@ const WITHOUT: &str = "'CREATED', 'UPDATED', 'DELETED', 'STATE_CHANGED', 'CUSTOM
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        know(manager, WITH).await
+        set_known_event_types(manager, WITH).await
     }
 
     /// Rows of this type stay, because events are never deleted.
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        know(manager, WITHOUT).await
+        set_known_event_types(manager, WITHOUT).await
     }
 }
 
-async fn know(manager: &SchemaManager<'_>, types: &str) -> Result<(), DbErr> {
+async fn set_known_event_types(manager: &SchemaManager<'_>, types: &str) -> Result<(), DbErr> {
     manager
         .get_connection()
         .execute_unprepared(&format!(

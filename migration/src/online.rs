@@ -104,16 +104,16 @@ async fn is_invalid(connection: &SchemaManagerConnection<'_>, name: &str) -> Res
     let sql = format!(
         "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass('public.{name}') AND NOT indisvalid) AS yes"
     );
-    yes(connection, sql).await
+    query_bool(connection, sql).await
 }
 
 async fn has_keys(connection: &SchemaManagerConnection<'_>, index: &Index) -> Result<bool, DbErr> {
     let Index { name, keys, .. } = index;
     let sql = format!("SELECT pg_get_indexdef('public.{name}'::regclass) LIKE '% {keys}' AS yes");
-    yes(connection, sql).await
+    query_bool(connection, sql).await
 }
 
-async fn yes(connection: &SchemaManagerConnection<'_>, sql: String) -> Result<bool, DbErr> {
+async fn query_bool(connection: &SchemaManagerConnection<'_>, sql: String) -> Result<bool, DbErr> {
     let query = Statement::from_string(connection.get_database_backend(), sql);
     let row = connection.query_one_raw(query).await?;
     row.map_or(Ok(false), |row| row.try_get("", "yes"))

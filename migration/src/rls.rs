@@ -195,7 +195,7 @@ pub(crate) async fn ensure_roles(manager: &SchemaManager<'_>) -> Result<(), DbEr
 
 /// Makes `member` (a role's name, or `CURRENT_USER`) a member of `role`.
 pub(crate) async fn grant_role(manager: &SchemaManager<'_>, role: &str, member: &str) -> Result<(), DbErr> {
-    let asked = if member == "CURRENT_USER" {
+    let member_sql = if member == "CURRENT_USER" {
         "current_user".to_owned()
     } else {
         format!("'{member}'")
@@ -207,12 +207,12 @@ pub(crate) async fn grant_role(manager: &SchemaManager<'_>, role: &str, member: 
             "DO $$
              DECLARE kind text := CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END;
              BEGIN
-                 IF NOT pg_has_role({asked}, '{role}', kind) THEN
+                 IF NOT pg_has_role({member_sql}, '{role}', kind) THEN
                      GRANT {role} TO {member};
                  END IF;
              EXCEPTION WHEN unique_violation OR internal_error THEN
                  -- Granted at this moment by another database's migration with the same login.
-                 IF NOT pg_has_role({asked}, '{role}', kind) THEN RAISE; END IF;
+                 IF NOT pg_has_role({member_sql}, '{role}', kind) THEN RAISE; END IF;
              END $$;"
         ))
         .await?;

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::PATIENCE;
+use crate::WAIT_LIMIT;
 
 const CONNECTIONS: u64 = 16;
 
@@ -35,23 +35,23 @@ struct LineCounts {
 
 impl Write for LineCounter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut tally = self.0.lock().unwrap();
-        tally.rest.extend_from_slice(bytes);
-        let all = std::mem::take(&mut tally.rest);
+        let mut line_counts = self.0.lock().unwrap();
+        line_counts.rest.extend_from_slice(bytes);
+        let all = std::mem::take(&mut line_counts.rest);
         let mut lines = all.split(|byte| *byte == b'\n').peekable();
         while let Some(line) = lines.next() {
             if lines.peek().is_none() {
-                tally.rest = line.to_vec();
+                line_counts.rest = line.to_vec();
                 break;
             }
             let line = std::str::from_utf8(line).unwrap();
             let (_, after) = line.split_once("\"request_id\":\"n-").expect(line);
             let number: usize = after.split_once('"').unwrap().0.parse().unwrap();
-            if tally.times.len() <= number {
-                tally.times.resize(number + 1, 0);
+            if line_counts.times.len() <= number {
+                line_counts.times.resize(number + 1, 0);
             }
-            tally.times[number] += 1;
-            tally.lines += 1;
+            line_counts.times[number] += 1;
+            line_counts.lines += 1;
         }
         Ok(bytes.len())
     }
@@ -87,7 +87,7 @@ fn router() -> Router {
 enum ClientAction {
     Answered(&'static str, &'static str),
     Disconnects(&'static str),
-    BreaksOff,
+    AbortsUpload,
 }
 
 fn random_action() -> ClientAction {
@@ -101,7 +101,7 @@ fn random_action() -> ClientAction {
         90..94 => ClientAction::Disconnects("/slow"),
         94..96 => ClientAction::Disconnects("/large"),
         96..98 => ClientAction::Disconnects("/"),
-        _ => ClientAction::BreaksOff,
+        _ => ClientAction::AbortsUpload,
     }
 }
 
@@ -138,7 +138,7 @@ async fn client(address: SocketAddr, numbers: impl Iterator<Item = u64>) -> u64 
                     let _ = open.read(&mut buffer).await;
                 }
             }
-            ClientAction::BreaksOff => {
+            ClientAction::AbortsUpload => {
                 let cut = format!("{}content-length: 1000\r\n\r\nonly this", head("POST", "/upload"));
                 open.write_all(cut.as_bytes()).await.unwrap();
             }
@@ -158,7 +158,7 @@ fn is_complete(answer: &[u8], method: &str) -> bool {
 }
 
 /// Sends `requests` requests of all kinds, panics if the counts are wrong, and returns a summary.
-pub async fn account(requests: u64, sampling: Sampling) -> String {
+pub async fn check_counts(requests: u64, sampling: Sampling) -> String {
     let seen = LineCounter::default();
     let config = WideEventConfig::new("shop")
         .sink(Sink::new(seen.clone()))
@@ -182,9 +182,9 @@ pub async fn account(requests: u64, sampling: Sampling) -> String {
     for client in clients {
         answered += client.await.unwrap();
     }
-    let asked = std::time::Instant::now();
+    let waiting_since = std::time::Instant::now();
     while events.counts().open > 0 {
-        assert!(asked.elapsed() < PATIENCE, "{:?}", events.counts());
+        assert!(waiting_since.elapsed() < WAIT_LIMIT, "{:?}", events.counts());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 
@@ -202,9 +202,12 @@ pub async fn account(requests: u64, sampling: Sampling) -> String {
     // A client that disconnects at once may do so before the service has read its request.
     assert!((answered..=requests).contains(&counts.received), "{counts:?}");
     assert!(counts.received > requests * 9 / 10, "{counts:?}");
-    let tally = seen.0.lock().unwrap();
-    assert_eq!(tally.lines, counts.emitted);
-    assert!(tally.times.iter().all(|times| *times <= 1), "a request had two events");
+    let line_counts = seen.0.lock().unwrap();
+    assert_eq!(line_counts.lines, counts.emitted);
+    assert!(
+        line_counts.times.iter().all(|times| *times <= 1),
+        "a request had two events"
+    );
     for outcome in [
         Outcome::Success,
         Outcome::ClientError,

@@ -2,7 +2,7 @@
 
 /// Returns whether the command line selects the part with this name: `cargo bench … -- latency`. Without a name, it
 /// selects all parts.
-pub fn wanted(name: &str) -> bool {
+pub fn is_selected(name: &str) -> bool {
     let mut filters = std::env::args()
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
@@ -19,7 +19,7 @@ pub fn median(figures: &mut [f64]) -> f64 {
 /// Prints one line of a comparison: the bare way, Daybook's way, their ratio, and whether the ratio meets the aim. The
 /// boolean of an aim is true if the aim is the maximum of the ratio, and false if it is the minimum.
 #[expect(clippy::print_stdout, reason = "a bench prints its figures")]
-pub fn compared(name: &str, bare: &str, ours: &str, ratio: f64, aim: Option<(f64, bool)>) {
+pub fn print_comparison(name: &str, bare: &str, ours: &str, ratio: f64, aim: Option<(f64, bool)>) {
     let verdict = match aim {
         Some((aim, at_most)) if (ratio <= aim) == at_most => format!("aim {} {aim}", if at_most { "≤" } else { "≥" }),
         Some((aim, at_most)) => format!("aim {} {aim}  MISSED", if at_most { "≤" } else { "≥" }),

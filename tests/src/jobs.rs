@@ -13,7 +13,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 use tokio::runtime::Runtime;
 
-use crate::{Stage, count, eventually, migrations, widget};
+use crate::{TeamFixture, count, eventually, migrations, widget};
 
 /// A job that creates a widget with the given name and records an action.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -127,7 +127,7 @@ pub fn program(consumers: Consumers) -> App {
 
 /// Returns options with shorter times than in production. The times are still long enough that a slow machine doesn't
 /// make a worker look lost.
-pub fn quick() -> WorkerOptions {
+pub fn test_worker_options() -> WorkerOptions {
     WorkerOptions::default()
         .concurrency(4)
         .lost_after(Duration::from_secs(10))
@@ -135,13 +135,13 @@ pub fn quick() -> WorkerOptions {
         .poll(Duration::from_millis(200))
 }
 
-/// Returns options like [`quick`], for tests in which a worker dies.
+/// Returns options like [`test_worker_options`], for tests in which a worker dies.
 pub fn short_lost_timeout() -> WorkerOptions {
-    quick().lost_after(Duration::from_secs(2))
+    test_worker_options().lost_after(Duration::from_secs(2))
 }
 
 /// Starts workers for a database.
-pub async fn hire(db: &TestDb, database: &Database, options: &WorkerOptions) -> Workers {
+pub async fn start_workers(db: &TestDb, database: &Database, options: &WorkerOptions) -> Workers {
     let workers = WorkerDatabase::connect(db.owner_options(), WorkerOptions::CONNECTIONS)
         .await
         .unwrap();
@@ -149,40 +149,40 @@ pub async fn hire(db: &TestDb, database: &Database, options: &WorkerOptions) -> 
 }
 
 /// A team, its database as the service uses it, and workers.
-pub struct Shop {
+pub struct JobRunner {
     /// The team.
-    pub stage: Stage,
+    pub fixture: TeamFixture,
     /// The running workers; `None` after they were stopped.
     pub workers: Option<Workers>,
 }
 
-impl Shop {
+impl JobRunner {
     /// Starts with workers.
-    pub async fn open() -> Self {
-        Self::with(Consumers::none()).await
+    pub async fn start() -> Self {
+        Self::with_consumers(Consumers::none()).await
     }
 
     /// Starts with workers and these consumers.
-    pub async fn with(consumers: Consumers) -> Self {
-        Self::of(program(consumers)).await
+    pub async fn with_consumers(consumers: Consumers) -> Self {
+        Self::start_program(program(consumers)).await
     }
 
     /// Starts with workers that run this program.
-    pub async fn of(program: App) -> Self {
-        let mut shop = Self::closed(program).await;
-        shop.work().await;
-        shop
+    pub async fn start_program(program: App) -> Self {
+        let mut runner = Self::without_workers(program).await;
+        runner.start_workers().await;
+        runner
     }
 
     /// Starts without workers, so that enqueued jobs wait.
-    pub async fn closed(program: App) -> Self {
+    pub async fn without_workers(program: App) -> Self {
         let db = TestDb::with_migrations(migrations()).await;
         let options = db.options().max_connections(8);
         let database = program.equip(Database::connect(options).await.unwrap()).unwrap();
         let team = db.team("Acme").await;
         let ada = team.member("ada", Role::Owner).await;
         Self {
-            stage: Stage {
+            fixture: TeamFixture {
                 db,
                 database,
                 team,
@@ -193,79 +193,87 @@ impl Shop {
     }
 
     /// Starts workers.
-    pub async fn work(&mut self) {
-        self.work_as(&quick()).await;
+    pub async fn start_workers(&mut self) {
+        self.start_workers_with(&test_worker_options()).await;
     }
 
     /// Starts workers with these options.
-    pub async fn work_as(&mut self, options: &WorkerOptions) {
-        self.workers = Some(self.hire(options).await);
+    pub async fn start_workers_with(&mut self, options: &WorkerOptions) {
+        self.workers = Some(self.start_other_workers(options).await);
     }
 
     /// Starts other workers for the same database.
-    pub async fn hire(&self, options: &WorkerOptions) -> Workers {
-        hire(&self.stage.db, &self.stage.database, options).await
+    pub async fn start_other_workers(&self, options: &WorkerOptions) -> Workers {
+        start_workers(&self.fixture.db, &self.fixture.database, options).await
     }
 
     /// Starts workers in a separate runtime, which a test can kill.
     pub async fn killable_workers(&self) -> Runtime {
         let runtime = Runtime::new().unwrap();
-        let (database, db) = (self.stage.database.clone(), self.stage.db.clone());
+        let (database, db) = (self.fixture.database.clone(), self.fixture.db.clone());
         let started = runtime.spawn(async move {
-            let own = database.beside(db.options()).await.unwrap();
+            let second_pool = database.open_second_pool(db.options()).await.unwrap();
             let workers = WorkerDatabase::connect(db.owner_options(), WorkerOptions::CONNECTIONS)
                 .await
                 .unwrap();
             // They stop when the runtime is dropped.
-            std::mem::forget(Workers::start(&own, &workers, &quick()).await.unwrap());
+            std::mem::forget(
+                Workers::start(&second_pool, &workers, &test_worker_options())
+                    .await
+                    .unwrap(),
+            );
         });
         started.await.unwrap();
         runtime
     }
 
     /// Waits until a durable consumer has started, so that it receives the events that are recorded after that.
-    pub async fn began(&self, consumer: &str) {
-        let workers = WorkerDatabase::connect(self.stage.db.owner_options(), 1).await.unwrap();
+    pub async fn wait_for_consumer(&self, consumer: &str) {
+        let workers = WorkerDatabase::connect(self.fixture.db.owner_options(), 1)
+            .await
+            .unwrap();
         eventually("the consumer's cursor", async || {
-            let watched = daybook::jobs::watch(&workers).await.unwrap();
-            watched.lags.iter().any(|lag| lag.consumer == consumer)
+            let queue_state = daybook::jobs::queue_state(&workers).await.unwrap();
+            queue_state.lags.iter().any(|lag| lag.consumer == consumer)
         })
         .await;
     }
 
     /// Waits until all enqueued jobs and recorded events are processed.
-    pub async fn idle(&self) {
-        let workers = WorkerDatabase::connect(self.stage.db.owner_options(), 1).await.unwrap();
-        let mut owner = self.stage.db.owner().await;
-        let mut connection = self.stage.team.connection().await;
+    pub async fn wait_until_idle(&self) {
+        let workers = WorkerDatabase::connect(self.fixture.db.owner_options(), 1)
+            .await
+            .unwrap();
+        let mut owner = self.fixture.db.owner().await;
+        let mut connection = self.fixture.team.connection().await;
         eventually("all jobs are done", async || {
-            let watched = daybook::jobs::watch(&workers).await.unwrap();
-            let handed_over = watched.lags.iter().all(|lag| lag.events == 0);
-            let asked = count(&mut connection, "job_requests").await;
+            let queue_state = daybook::jobs::queue_state(&workers).await.unwrap();
+            let handed_over = queue_state.lags.iter().all(|lag| lag.events == 0);
+            let requested = count(&mut connection, "job_requests").await;
             let queued: i64 = sqlx::query_scalar("SELECT count(*) FROM graphile_worker._private_jobs")
                 .fetch_one(&mut owner)
                 .await
                 .unwrap();
-            handed_over && asked == 0 && queued == 0
+            handed_over && requested == 0 && queued == 0
         })
         .await;
     }
 
     /// Stops the workers.
-    pub async fn rest(&mut self) {
+    pub async fn stop_workers(&mut self) {
         if let Some(workers) = self.workers.take() {
             workers.stop().await;
         }
     }
 
     /// Enqueues a job in a transaction as Ada.
-    pub async fn ask(&self, job: impl Job) -> Uuid {
-        self.ask_with(job, JobOptions::new()).await
+    pub async fn enqueue(&self, job: impl Job) -> Uuid {
+        self.enqueue_with(job, JobOptions::new()).await
     }
 
-    /// Does the same as [`Shop::ask`], with options.
-    pub async fn ask_with(&self, job: impl Job, options: JobOptions) -> Uuid {
-        let tx = self.stage.begin().await;
+    /// Does the same as [`JobRunner::enqueue`], with options.
+    pub async fn enqueue_with(&self, job: impl Job, options: JobOptions) -> Uuid {
+        let tx = self.fixture.begin().await;
         let id = tx.enqueue_with(job, options).await.unwrap();
         tx.commit().await.unwrap();
         id
@@ -273,14 +281,14 @@ impl Shop {
 
     /// Returns the attempts at a job, as `attempt status`, in order.
     pub async fn attempts(&self, job_id: Uuid) -> Vec<String> {
-        attempts(&mut self.stage.team.connection().await, job_id).await
+        attempts(&mut self.fixture.team.connection().await, job_id).await
     }
 
-    /// Waits until the attempts at a job are exactly `wanted`, each as `attempt status`.
-    pub async fn until(&self, job_id: Uuid, wanted: &[&str]) {
-        let mut connection = self.stage.team.connection().await;
-        let what = format!("{wanted:?}");
-        eventually(&what, async || attempts(&mut connection, job_id).await == wanted).await;
+    /// Waits until the attempts at a job are exactly `expected`, each as `attempt status`.
+    pub async fn wait_for_attempts(&self, job_id: Uuid, expected: &[&str]) {
+        let mut connection = self.fixture.team.connection().await;
+        let what = format!("{expected:?}");
+        eventually(&what, async || attempts(&mut connection, job_id).await == expected).await;
     }
 }
 

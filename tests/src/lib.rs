@@ -43,7 +43,7 @@ pub async fn test_db() -> TestDb {
 }
 
 /// A database with one team, which has one member: its owner Ada.
-pub struct Stage {
+pub struct TeamFixture {
     /// The database's handle for tests.
     pub db: TestDb,
     /// The database, as the service uses it.
@@ -54,14 +54,14 @@ pub struct Stage {
     pub ada: TestMember,
 }
 
-impl Stage {
+impl TeamFixture {
     /// Starts without consumers.
     pub async fn new() -> Self {
-        Self::with(Consumers::none()).await
+        Self::with_consumers(Consumers::none()).await
     }
 
     /// Starts with exactly these consumers.
-    pub async fn with(consumers: Consumers) -> Self {
+    pub async fn with_consumers(consumers: Consumers) -> Self {
         let db = test_db().await;
         let database = db.database_with(consumers).await;
         let team = db.team("Acme").await;
@@ -133,16 +133,19 @@ pub async fn refusal(connection: &mut PgConnection, sql: &str) -> Option<(String
 
 /// The time that a test waits for something that must happen. After this time the test fails. No test depends on how
 /// soon it happens: a shared machine may be many times slower than a developer's own.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// Waits until `ready` returns true.
 ///
 /// # Panics
-/// After [`PATIENCE`].
+/// After [`WAIT_LIMIT`].
 pub async fn eventually(what: &str, mut ready: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !ready().await {
-        assert!(began.elapsed() < PATIENCE, "did not happen within {PATIENCE:?}: {what}");
+        assert!(
+            began.elapsed() < WAIT_LIMIT,
+            "did not happen within {WAIT_LIMIT:?}: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -193,21 +196,21 @@ pub fn url_of(db: &TestDb) -> Option<String> {
 /// wait in the server.
 ///
 /// # Panics
-/// If the work ends, or doesn't wait for a lock within [`PATIENCE`].
-pub async fn drop_while_waiting_for_a_lock<T>(db: &TestDb, work: impl Future<Output = T>) {
+/// If the work ends, or doesn't wait for a lock within [`WAIT_LIMIT`].
+pub async fn drop_while_blocked<T>(db: &TestDb, work: impl Future<Output = T>) {
     tokio::select! {
         _ = work => panic!("the work ended without waiting for a lock"),
-        () = somebody_waits_for_a_lock(db) => {}
+        () = wait_for_blocked_session(db) => {}
     }
 }
 
 /// Waits until a session of this database waits for a lock that another session holds.
-pub async fn somebody_waits_for_a_lock(db: &TestDb) {
-    sessions_wait_for_locks(db, 1).await;
+pub async fn wait_for_blocked_session(db: &TestDb) {
+    wait_for_blocked_sessions(db, 1).await;
 }
 
 /// Waits until at least `sessions` sessions of this database wait for locks that other sessions hold.
-pub async fn sessions_wait_for_locks(db: &TestDb, sessions: i64) {
+pub async fn wait_for_blocked_sessions(db: &TestDb, sessions: i64) {
     let mut owner = db.owner().await;
     eventually("sessions that wait for locks", async || {
         let waiting: i64 = sqlx::query_scalar(

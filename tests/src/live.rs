@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::PATIENCE;
+use crate::WAIT_LIMIT;
 use crate::http::Client;
 
 /// The client's end of an open socket.
@@ -29,7 +29,7 @@ impl LiveClient {
 
     /// Does the same as [`LiveClient::connect`], but with a small receive buffer in the kernel, so that frames that the
     /// client doesn't read soon stay in the service.
-    pub async fn connect_narrow(address: SocketAddr, client: &Client) -> Self {
+    pub async fn connect_with_small_buffer(address: SocketAddr, client: &Client) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4 * 1024).unwrap();
         let stream = socket.connect(address).await.unwrap();
@@ -51,7 +51,7 @@ impl LiveClient {
     /// Opens a socket. If the service refuses it, returns the response's status and problem document.
     pub async fn try_connect(address: SocketAddr, request: Request) -> Result<Self, (u16, Value)> {
         let stream = TcpStream::connect(address).await.unwrap();
-        match timeout(PATIENCE, client_async(request, stream)).await.unwrap() {
+        match timeout(WAIT_LIMIT, client_async(request, stream)).await.unwrap() {
             Ok((socket, _)) => Ok(Self(socket)),
             Err(Error::Http(answer)) => {
                 let body = answer.body().as_deref().unwrap_or_default();
@@ -71,7 +71,7 @@ impl LiveClient {
 
     /// Returns the next frame, of any type.
     pub async fn next(&mut self) -> Value {
-        let text = timeout(PATIENCE, self.next_text())
+        let text = timeout(WAIT_LIMIT, self.next_text())
             .await
             .expect("a frame within the time limit");
         serde_json::from_str(&text.expect("a frame, not the end of the socket")).unwrap()
@@ -89,9 +89,9 @@ impl LiveClient {
     }
 
     /// Waits until the service closes the socket, and returns its close code and reason.
-    pub async fn closed(&mut self) -> (u16, String) {
+    pub async fn wait_for_close(&mut self) -> (u16, String) {
         loop {
-            match timeout(PATIENCE, self.0.next())
+            match timeout(WAIT_LIMIT, self.0.next())
                 .await
                 .expect("a close within the time limit")
             {
@@ -121,7 +121,7 @@ impl LiveClient {
 
     /// Sends a ping, and returns the frames that arrive before the pong. After that, no frame that was sent earlier is
     /// still on its way.
-    pub async fn until_pong(&mut self) -> Vec<Value> {
+    pub async fn frames_until_pong(&mut self) -> Vec<Value> {
         self.send(json!({"type": "ping"})).await;
         let mut frames = Vec::new();
         loop {

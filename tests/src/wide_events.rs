@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use daybook::wide_events::{Sink, WideEvents};
 use serde_json::Value;
 
-use crate::PATIENCE;
+use crate::WAIT_LIMIT;
 
 /// The bytes that were written to it instead of to stdout.
 #[derive(Debug, Clone, Default)]
@@ -46,8 +46,8 @@ impl CapturedOutput {
 
     /// Waits until at least `begun` events have begun and all of them have ended and are written, then returns all
     /// events.
-    pub async fn settled(&self, events: &WideEvents, begun: u64) -> Vec<Value> {
-        let asked = Instant::now();
+    pub async fn wait_for_events(&self, events: &WideEvents, begun: u64) -> Vec<Value> {
+        let waiting_since = Instant::now();
         loop {
             let counts = events.counts();
             if counts.received >= begun && counts.open == 0 {
@@ -56,7 +56,7 @@ impl CapturedOutput {
                 assert_eq!(counts.received, counts.emitted + counts.sampled_out + counts.dropped);
                 return written;
             }
-            assert!(asked.elapsed() < PATIENCE, "{counts:?}: {:#?}", self.events());
+            assert!(waiting_since.elapsed() < WAIT_LIMIT, "{counts:?}: {:#?}", self.events());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

@@ -24,8 +24,8 @@
 mod access;
 mod api_key;
 mod authenticator;
-mod gone;
 mod jwt;
+mod lost_access;
 mod parts;
 mod principal;
 pub(crate) mod tickets;
@@ -34,7 +34,7 @@ pub(crate) use access::ACCESS;
 pub use access::AccessEpochs;
 pub use api_key::ApiKey;
 pub use authenticator::Authenticator;
-pub use gone::gone;
 pub use jwt::{NewToken, mint};
+pub use lost_access::lost_access;
 pub use parts::AuthParts;
 pub use principal::{ActingPerson, ApiKeyPrincipal, Principal, UserPrincipal};

@@ -37,7 +37,7 @@ pub struct UserPrincipal {
 impl UserPrincipal {
     /// Returns the time at which a request that begins at `now` must end: the token's expiry. A token that has just
     /// expired is still accepted, because clocks differ. For such a token it is the end of that leeway.
-    pub fn holds_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+    pub fn valid_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         if self.expires_at > now {
             self.expires_at
         } else {

@@ -15,9 +15,9 @@ use crate::error::{Error, Result};
 use crate::tenancy::{Context, Database, TeamTx};
 
 /// Validity of a ticket for a socket, by the database's clock.
-const HOLDS: TimeDelta = TimeDelta::seconds(30);
+const TICKET_LIFETIME: TimeDelta = TimeDelta::seconds(30);
 /// Validity of a ticket for a run, by the database's clock.
-const HOLDS_FOR_A_RUN: TimeDelta = TimeDelta::hours(12);
+const RUN_TICKET_LIFETIME: TimeDelta = TimeDelta::hours(12);
 const SECRET_BYTES: usize = 32;
 /// The prefix of every ticket, so that redaction recognises a ticket in any field.
 const SCHEME: &str = "dbt_";
@@ -29,7 +29,7 @@ pub(crate) struct Ticket {
 }
 
 /// The owner of a ticket.
-pub(crate) struct Ticketed {
+pub(crate) struct TicketOwner {
     pub(crate) context: Context,
     /// When the credential expires with which the ticket was requested.
     pub(crate) credential_expires_at: Option<DateTime<Utc>>,
@@ -46,7 +46,11 @@ pub(crate) async fn issue(
 ) -> Result<Ticket> {
     let secret = URL_SAFE_NO_PAD.encode(rand::rng().random::<[u8; SECRET_BYTES]>());
     let ticket = format!("{SCHEME}{secret}");
-    let holds = if run_id.is_some() { HOLDS_FOR_A_RUN } else { HOLDS };
+    let lifetime = if run_id.is_some() {
+        RUN_TICKET_LIFETIME
+    } else {
+        TICKET_LIFETIME
+    };
     let query = sqlx::query(
         "WITH old AS (DELETE FROM ws_tickets WHERE team_id = $1 AND expires_at < now())
          INSERT INTO ws_tickets (team_id, ticket_sha256, context, credential_expires_at, expires_at, run_id)
@@ -56,7 +60,7 @@ pub(crate) async fn issue(
     .bind(sha256(&ticket))
     .bind(serde_json::to_value(tx.context()).map_err(Error::internal)?)
     .bind(credential_expires_at)
-    .bind(holds)
+    .bind(lifetime)
     .bind(run_id);
     let row = tx
         .fetch_optional(query)
@@ -72,7 +76,7 @@ pub(crate) async fn issue(
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] if the ticket doesn't exist, was used, or is too old, with the same text for all.
-pub(crate) async fn redeem(database: &Database, team_id: Uuid, ticket: &str) -> Result<Ticketed> {
+pub(crate) async fn redeem(database: &Database, team_id: Uuid, ticket: &str) -> Result<TicketOwner> {
     let tx = database.begin(&Context::system(team_id, "live")).await?;
     let query = sqlx::query(
         "DELETE FROM ws_tickets WHERE team_id = $1 AND ticket_sha256 = $2 AND run_id IS NULL
@@ -90,7 +94,7 @@ pub(crate) async fn redeem(database: &Database, team_id: Uuid, ticket: &str) -> 
             ));
         }
     };
-    ticketed(&row)
+    ticket_owner(&row)
 }
 
 /// Checks a ticket for reading a run.
@@ -98,7 +102,12 @@ pub(crate) async fn redeem(database: &Database, team_id: Uuid, ticket: &str) -> 
 /// # Errors
 /// [`Error::Unauthenticated`] if the ticket doesn't exist, is for another run, or is too old, with the same text for
 /// all.
-pub(crate) async fn look_at(database: &Database, team_id: Uuid, run_id: Uuid, ticket: &str) -> Result<Ticketed> {
+pub(crate) async fn check_for_run(
+    database: &Database,
+    team_id: Uuid,
+    run_id: Uuid,
+    ticket: &str,
+) -> Result<TicketOwner> {
     let tx = database.read(&Context::system(team_id, "run logs")).await?;
     let query = sqlx::query(
         "SELECT context, credential_expires_at FROM ws_tickets
@@ -113,11 +122,11 @@ pub(crate) async fn look_at(database: &Database, team_id: Uuid, run_id: Uuid, ti
             "the ticket is not valid: it reads one run's log, for half a day at most; request another one",
         )
     })?;
-    ticketed(&row)
+    ticket_owner(&row)
 }
 
-fn ticketed(row: &PgRow) -> Result<Ticketed> {
-    Ok(Ticketed {
+fn ticket_owner(row: &PgRow) -> Result<TicketOwner> {
+    Ok(TicketOwner {
         context: serde_json::from_value(row.try_get("context")?).map_err(Error::internal)?,
         credential_expires_at: row.try_get("credential_expires_at")?,
     })

@@ -36,7 +36,7 @@ pub(super) struct Email(pub(super) String);
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(as = CampaignReason, value_type = String, min_length = 1, max_length = 1000)]
-pub(super) struct Reason(pub(super) String);
+pub(super) struct ReasonText(pub(super) String);
 
 /// Reads a field so that null is distinguished from a field that is left out. Use it as
 /// `#[serde(default, deserialize_with = "present")]` on an `Option<Option<T>>`. On an `Option<T>`, null is rejected
@@ -54,7 +54,7 @@ impl TryFrom<String> for Name {
     }
 }
 
-impl TryFrom<String> for Reason {
+impl TryFrom<String> for ReasonText {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::campaign::{ActiveModel, Column, Model};
-use super::fields::{Budget, Email, Name, Reason, present};
+use super::fields::{Budget, Email, Name, ReasonText, present};
 use super::{CampaignState, store};
 use crate::prelude::*;
 
@@ -170,7 +170,7 @@ struct Transition {
     /// The new state.
     state: CampaignState,
     #[schema(inline)]
-    reason: Option<Reason>,
+    reason: Option<ReasonText>,
 }
 
 /// Changes a campaign's state: from draft to active; from active to paused or approved; from paused and approved back
@@ -211,7 +211,7 @@ async fn transition(
 #[into_params(parameter_in = Query)]
 struct Deletion {
     #[param(value_type = Option<String>)]
-    reason: Option<Reason>,
+    reason: Option<ReasonText>,
 }
 
 /// Deletes a campaign. Its thread and its events are kept.

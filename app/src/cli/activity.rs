@@ -7,13 +7,13 @@ use uuid::Uuid;
 
 use super::outcome::Outcome;
 use super::output::{print_json, print_line};
-use super::service::{Server, with_team};
+use super::service::{DatabaseServer, with_team};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::events::{EventsParts, events_by_id};
-use crate::tenancy::moments::is_writable;
+use crate::tenancy::timestamps::is_writable;
 use crate::tenancy::{Context, Database, TeamTx};
 
 #[derive(Debug, ClapArgs)]
@@ -44,7 +44,7 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
         app,
         config,
         team.as_deref(),
-        async |_: &Server, database: &Database, team_id| {
+        async |_: &DatabaseServer, database: &Database, team_id| {
             let sentences = &EventsParts::of(database)?.sentences;
             let tx = database.begin(&Context::system(team_id, "daybook activity")).await?;
             for ids in chunks(newest(&tx, &args).await?) {
@@ -156,8 +156,8 @@ pub(super) fn since(text: &str) -> Result<DateTime<Utc>, String> {
              (2026-11-20T08:00:00Z), in a year from 1 to 9999"
         )
     };
-    let moment = parse_since(text, invalid)?;
-    is_writable(&moment).then_some(moment).ok_or_else(invalid)
+    let timestamp = parse_since(text, invalid)?;
+    is_writable(&timestamp).then_some(timestamp).ok_or_else(invalid)
 }
 
 fn parse_since(text: &str, invalid: impl Fn() -> String) -> Result<DateTime<Utc>, String> {

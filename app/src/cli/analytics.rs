@@ -4,7 +4,7 @@ use clap::{Args as ClapArgs, Subcommand};
 
 use super::outcome::Outcome;
 use super::output::print_line;
-use super::service::{Server, with_team};
+use super::service::{DatabaseServer, with_team};
 use crate::analytics;
 use crate::app::App;
 use crate::config::Config;
@@ -32,7 +32,7 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
         app,
         config,
         team.as_deref(),
-        async |_: &Server, database: &Database, team_id| {
+        async |_: &DatabaseServer, database: &Database, team_id| {
             let tx = database
                 .begin(&Context::system(team_id, "daybook analytics rebuild"))
                 .await?;

@@ -6,12 +6,12 @@ use clap::{Args as ClapArgs, Subcommand};
 use super::activity::since;
 use super::outcome::Outcome;
 use super::output::print_line;
-use super::service::{Server, with_database, with_team};
+use super::service::{DatabaseServer, with_database, with_team};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::events::{ConsumerDef, Consumers, EventsParts, Mode};
-use crate::jobs::{JobFigures, Lag, Watched, forget_cursor, replay, replayable, watch_with};
+use crate::jobs::{JobCounts, Lag, QueueState, forget_cursor, queue_state_with, replay, replayable};
 use crate::tenancy::{Context, Database};
 
 #[derive(Debug, ClapArgs)]
@@ -57,19 +57,19 @@ struct Replay {
 pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
     match args.command {
         Command::List => {
-            with_database(app, config, async |server: &Server, database: &Database| {
+            with_database(app, config, async |server: &DatabaseServer, database: &Database| {
                 list(config, server, database).await
             })
             .await?;
         }
         Command::Lag => {
-            with_database(app, config, async |server: &Server, database: &Database| {
+            with_database(app, config, async |server: &DatabaseServer, database: &Database| {
                 lag(config, server, database).await
             })
             .await?;
         }
         Command::Forget { name } => {
-            with_database(app, config, async |server: &Server, database: &Database| {
+            with_database(app, config, async |server: &DatabaseServer, database: &Database| {
                 forget(server, database, &name).await
             })
             .await?;
@@ -80,7 +80,7 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
                 app,
                 config,
                 team.as_deref(),
-                async |_: &Server, database: &Database, team_id| {
+                async |_: &DatabaseServer, database: &Database, team_id| {
                     let context = Context::system(team_id, "daybook consumers replay");
                     replay_events(database, &context, &args).await
                 },
@@ -95,16 +95,16 @@ fn consumers(database: &Database) -> Result<&Consumers> {
     Ok(&EventsParts::of(database)?.consumers)
 }
 
-async fn read_queue_state(config: &Config, server: &Server) -> Result<Watched> {
+async fn read_queue_state(config: &Config, server: &DatabaseServer) -> Result<QueueState> {
     let workers = server.workers().await?;
-    let watched = watch_with(&workers, config.jobs.lost_after).await;
+    let queue_state = queue_state_with(&workers, config.jobs.lost_after).await;
     workers.close().await;
-    watched
+    queue_state
 }
 
-async fn list(config: &Config, server: &Server, database: &Database) -> Result<()> {
+async fn list(config: &Config, server: &DatabaseServer, database: &Database) -> Result<()> {
     // A caller without access to the queue still gets the list of consumers.
-    let watched = read_queue_state(config, server).await;
+    let queue_state = read_queue_state(config, server).await;
     for consumer in consumers(database)?.iter() {
         let types: Vec<&str> = consumer.event_types.iter().map(|known| known.as_str()).collect();
         let mode = consumer.mode.as_str();
@@ -114,12 +114,12 @@ async fn list(config: &Config, server: &Server, database: &Database) -> Result<(
             types.join(", "),
             consumer.object_type.unwrap_or("every object type")
         ))?;
-        if let (Mode::Durable, Ok(watched)) = (&consumer.mode, &watched) {
-            let lag = watched.lags.iter().find(|lag| lag.consumer == consumer.name);
+        if let (Mode::Durable, Ok(queue_state)) = (&consumer.mode, &queue_state) {
+            let lag = queue_state.lags.iter().find(|lag| lag.consumer == consumer.name);
             print_line(format_args!("    {}", lag.map_or_else(not_started, describe_lag)))?;
         }
     }
-    match watched {
+    match queue_state {
         Ok(_) => Ok(()),
         Err(error) => {
             tracing::warn!("could not read the consumers' lag from the queue: {error}");
@@ -139,14 +139,14 @@ fn describe_lag(lag: &Lag) -> String {
         None if lag.jobs.unfinished() == 0 => "up to date".to_owned(),
         None => "0 events behind".to_owned(),
     };
-    match figures(&lag.jobs) {
+    match job_counts(&lag.jobs) {
         jobs if jobs.is_empty() => behind,
         jobs => format!("{behind}; jobs: {jobs}"),
     }
 }
 
-/// Lists the figures that are not zero.
-fn figures(jobs: &JobFigures) -> String {
+/// Lists the counts that are not zero.
+fn job_counts(jobs: &JobCounts) -> String {
     let label = |name: &str| match name {
         "retrying" => "waiting for a retry".to_owned(),
         "locked_by_dead_worker" => "locked by a dead worker".to_owned(),
@@ -157,10 +157,10 @@ fn figures(jobs: &JobFigures) -> String {
     named.join(", ")
 }
 
-async fn lag(config: &Config, server: &Server, database: &Database) -> Result<()> {
-    let watched = read_queue_state(config, server).await?;
+async fn lag(config: &Config, server: &DatabaseServer, database: &Database) -> Result<()> {
+    let queue_state = read_queue_state(config, server).await?;
     let known = consumers(database)?;
-    for lag in &watched.lags {
+    for lag in &queue_state.lags {
         let gone = match known.named(&lag.consumer) {
             Some(_) => "",
             None => "  (not in this program)",
@@ -168,16 +168,16 @@ async fn lag(config: &Config, server: &Server, database: &Database) -> Result<()
         print_line(format_args!("{:<40} {}{gone}", lag.consumer, describe_lag(lag)))?;
     }
     for consumer in known.durable() {
-        if !watched.lags.iter().any(|lag| lag.consumer == consumer.name) {
+        if !queue_state.lags.iter().any(|lag| lag.consumer == consumer.name) {
             print_line(format_args!("{:<40} {}", consumer.name, not_started()))?;
         }
     }
-    let jobs = figures(&watched.jobs);
+    let jobs = job_counts(&queue_state.jobs);
     print_line(format_args!(
         "all jobs: {}",
         if jobs.is_empty() { "none" } else { &jobs }
     ))?;
-    if let Some(oldest) = &watched.oldest {
+    if let Some(oldest) = &queue_state.oldest {
         print_line(format_args!(
             "the oldest open transaction is of pid {} in the database {}; events that are committed after it began are \
              handed over when it has ended",
@@ -188,7 +188,7 @@ async fn lag(config: &Config, server: &Server, database: &Database) -> Result<()
     Ok(())
 }
 
-async fn forget(server: &Server, database: &Database, name: &str) -> Result<()> {
+async fn forget(server: &DatabaseServer, database: &Database, name: &str) -> Result<()> {
     if consumers(database)?.named(name).is_some() {
         return Err(Error::invalid(
             "NAME",
@@ -256,10 +256,10 @@ mod tests {
                 jobs,
             })
         };
-        let none = JobFigures::default();
+        let none = JobCounts::default();
         assert_eq!(described(0, none), "up to date");
         assert_eq!(described(3, none), "3 events behind, since 1970-01-01 00:00:00");
-        let waits = JobFigures {
+        let waits = JobCounts {
             retrying: 1,
             locked_by_dead_worker: 2,
             ..none
@@ -269,7 +269,7 @@ mod tests {
             "0 events behind; jobs: 1 waiting for a retry, 2 locked by a dead worker"
         );
         assert_eq!(
-            described(0, JobFigures { given_up: 4, ..none }),
+            described(0, JobCounts { given_up: 4, ..none }),
             "up to date; jobs: 4 given up"
         );
     }

@@ -9,13 +9,13 @@ use super::event_sentence::sentence;
 use super::outcome::Outcome;
 use super::output::{note_lines, stdout_is_terminal, wants_colours};
 use super::serve::{Stop, serve};
-use super::service::{Server, ensure_token_key, write_private};
+use super::service::{DatabaseServer, ensure_token_key, write_private};
 use crate::app::{App, Seeder};
 use crate::auth::{NewToken, mint};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::server::wide_event_config;
-use crate::teams::{NewMember, NewPerson, NewTeam, add_member, found_team};
+use crate::teams::{NewMember, NewPerson, NewTeam, add_member, create_team};
 use crate::tenancy::{Actor, Context, Database, OwnTeam, Role};
 use crate::terminal::visible;
 use crate::wide_events::WideEventConfig;
@@ -32,7 +32,7 @@ const TOKEN_LIFETIME: TimeDelta = TimeDelta::days(30);
 pub(super) async fn run(app: App, mut config: Config) -> Outcome {
     ensure_token_key(&mut config)?;
     let stop = Stop::listen()?;
-    let server = Server::start(&config).await?;
+    let server = DatabaseServer::start(&config).await?;
     let seeder = app.seeder;
     let wide_events = format_for_stdout(wide_event_config(&config.wide_events)?);
     let served = serve(
@@ -86,12 +86,12 @@ async fn seed(database: &Database, config: &Config, seeder: Option<Seeder>) -> R
         email: Some(format!("{subject}@example.com")),
     };
     let [(subject, name, _), others @ ..] = PEOPLE;
-    let founding = NewTeam {
+    let new_team = NewTeam {
         name: "Acme".to_owned(),
         owner: person(subject, name),
         owner_handle: subject.to_owned(),
     };
-    let team_id = found_team(database, founding).await?;
+    let team_id = create_team(database, new_team).await?;
     let tx = database.begin(&Context::system(team_id, "daybook dev")).await?;
     for (subject, name, role) in others {
         add_member(
@@ -141,7 +141,7 @@ fn write_tokens(config: &Config, address: SocketAddr, team_id: Uuid) -> Result<(
 }
 
 /// Prints commands to try. Those with campaigns are printed only for the sample program, which has a seeder.
-fn print_instructions(config: &Config, server: &Server, address: SocketAddr, team: &str, campaigns: bool) {
+fn print_instructions(config: &Config, server: &DatabaseServer, address: SocketAddr, team: &str, campaigns: bool) {
     let folder = config.data_dir.display();
     let program = std::env::args().next().unwrap_or_else(|| "daybook".to_owned());
     let campaign_commands = if campaigns {

@@ -4,7 +4,7 @@ use clap::{Args as ClapArgs, Subcommand};
 
 use super::outcome::Outcome;
 use super::output::print_line;
-use super::service::Server;
+use super::service::DatabaseServer;
 use crate::app::App;
 use crate::config::Config;
 use crate::error::Result;
@@ -31,13 +31,13 @@ enum Command {
 }
 
 pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
-    let server = Server::find(config).await?;
+    let server = DatabaseServer::find(config).await?;
     let outcome = migrate(app, &server, args.command.unwrap_or(Command::Up)).await;
     server.stop().await?;
     Ok(outcome?)
 }
 
-async fn migrate(app: &App, server: &Server, command: Command) -> Result<()> {
+async fn migrate(app: &App, server: &DatabaseServer, command: Command) -> Result<()> {
     let migrations = app.migrations();
     let before = migrations.status(&server.owner).await?;
     match command {

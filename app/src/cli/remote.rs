@@ -24,7 +24,7 @@ use crate::terminal::visible;
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The client's side of a live socket.
-pub(super) type Socket = WebSocketStream<Upgraded>;
+pub(super) type LiveSocket = WebSocketStream<Upgraded>;
 
 /// Why a request to the service failed.
 #[derive(Debug)]
@@ -213,7 +213,7 @@ impl Remote {
     ///
     /// # Errors
     /// [`RemoteError`].
-    pub(super) async fn live(&self, team_id: Uuid) -> Result<Socket, RemoteError> {
+    pub(super) async fn live(&self, team_id: Uuid) -> Result<LiveSocket, RemoteError> {
         let key = generate_key();
         let request = self
             .http

@@ -14,7 +14,7 @@ use super::output::{
 };
 use super::remote::{Remote, RemoteError};
 use super::run_log::{Console, Output};
-use super::service::{Server, with_team};
+use super::service::{DatabaseServer, with_team};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::Result;
@@ -32,7 +32,7 @@ enum Command {
     /// List the newest runs. Needs a running service.
     List {
         #[command(flatten)]
-        team: Team,
+        team: TeamArgs,
         /// List only runs with this status, such as `running` or `failed`.
         #[arg(long)]
         status: Option<String>,
@@ -45,7 +45,7 @@ enum Command {
         /// The run's id.
         id: Uuid,
         #[command(flatten)]
-        team: Team,
+        team: TeamArgs,
         /// Print only lines of these types, separated by commas: `console.line`, `run.*`.
         #[arg(long = "type")]
         kind: Option<String>,
@@ -67,7 +67,7 @@ enum Command {
         /// The runs' ids. Without ids, all runs that have ended.
         ids: Vec<Uuid>,
         #[command(flatten)]
-        team: Team,
+        team: TeamArgs,
         /// Only compare, and write nothing.
         #[arg(long)]
         check: bool,
@@ -75,7 +75,7 @@ enum Command {
 }
 
 #[derive(Debug, ClapArgs)]
-struct Team {
+struct TeamArgs {
     /// The team's id or name. Optional if there is only one team.
     #[arg(long, env = "DAYBOOK_TEAM")]
     team: Option<String>,
@@ -104,7 +104,7 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
             log(config, &team, id, &query, format).await
         }
         Command::RebuildSummary { ids, team, check } => {
-            let rebuild = async |_: &Server, database: &Database, team_id: Uuid| {
+            let rebuild = async |_: &DatabaseServer, database: &Database, team_id: Uuid| {
                 rebuild(config, database, team_id, &ids, check).await
             };
             with_team(app, config, team.team.as_deref(), rebuild).await?;
@@ -113,7 +113,7 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
     }
 }
 
-async fn list(config: &Config, team: &Team, status: Option<&str>, limit: u8) -> Outcome {
+async fn list(config: &Config, team: &TeamArgs, status: Option<&str>, limit: u8) -> Outcome {
     let remote = Remote::of(config)?;
     let team_id = remote.team(team.team.as_deref()).await?;
     let limit = limit.to_string();
@@ -178,7 +178,7 @@ impl LogFormat {
     }
 }
 
-async fn log(config: &Config, team: &Team, id: Uuid, query: &[(&str, String)], mut format: LogFormat) -> Outcome {
+async fn log(config: &Config, team: &TeamArgs, id: Uuid, query: &[(&str, String)], mut format: LogFormat) -> Outcome {
     let remote = Remote::of(config)?;
     let team_id = remote.team(team.team.as_deref()).await?;
     let follows = query.iter().any(|(name, value)| *name == "follow" && value == "true");

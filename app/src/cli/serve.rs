@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::outcome::Outcome;
-use super::service::{Server, ensure_token_key, require_token_key};
+use super::service::{DatabaseServer, ensure_token_key, require_token_key};
 use crate::app::App;
 use crate::auth::Authenticator;
 use crate::config::Config;
@@ -43,7 +43,7 @@ pub(super) async fn run(app: App, mut config: Config, args: Args) -> Outcome {
     require_token_key(&config)?;
     ensure_token_key(&mut config)?;
     let stop = Stop::listen()?;
-    let server = Server::start(&config).await?;
+    let server = DatabaseServer::start(&config).await?;
     let wide_events = wide_event_config(&config.wide_events)?;
     let served = serve(app, &config, &server, args.role, stop, wide_events, async |_, _| Ok(())).await;
     server.stop().await?;
@@ -87,7 +87,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) async fn serve(
     mut app: App,
     config: &Config,
-    server: &Server,
+    server: &DatabaseServer,
     role: Option<ServiceRole>,
     stop: Stop,
     wide_events: WideEventConfig,
@@ -223,7 +223,7 @@ async fn serve_until(
     tracing::info!("stopping; waiting up to {} s for open connections", grace.as_secs());
     drop(finish);
     // Disconnects readers of logs. Writers may finish their current request.
-    runs.begin_to_close();
+    runs.start_closing();
     // The listener waits only for requests, so live sockets are closed separately.
     let working = async {
         if let Some(workers) = workers {
@@ -266,7 +266,7 @@ async fn flush_wide_events(wide_events: WideEvents) {
 }
 
 /// Applies pending migrations. With `DAYBOOK_MIGRATE=off` it returns them instead, and logs a warning.
-async fn migrate_or_warn(app: &App, config: &Config, server: &Server) -> Result<Option<Pending>> {
+async fn migrate_or_warn(app: &App, config: &Config, server: &DatabaseServer) -> Result<Option<Pending>> {
     if config.database.migrate {
         app.migrations().up(&server.owner).await?;
         return Ok(None);

@@ -25,7 +25,7 @@ const ADDRESS_FILE: &str = "database.url";
 const SECRET_FILE: &str = "jwt.secret";
 
 /// A running PostgreSQL server, with the options to connect to it in each role.
-pub(super) struct Server {
+pub(super) struct DatabaseServer {
     /// Connects as the role that owns the tables.
     pub(super) owner: PgConnectOptions,
     /// The address for `psql`, without a password. Printed for people.
@@ -35,7 +35,7 @@ pub(super) struct Server {
     private: Option<(PrivatePostgres, PathBuf)>,
 }
 
-impl Server {
+impl DatabaseServer {
     /// Returns the server in `DATABASE_URL`, or else the private one, which is started if it isn't running.
     pub(super) async fn start(config: &Config) -> Result<Self> {
         if let Some(server) = Self::configured(config)? {
@@ -55,8 +55,8 @@ impl Server {
         })
     }
 
-    /// Returns the server for a command: the one that a running service uses, or else the one that [`Server::start`]
-    /// returns.
+    /// Returns the server for a command: the one that a running service uses, or else the one that
+    /// [`DatabaseServer::start`] returns.
     pub(super) async fn find(config: &Config) -> Result<Self> {
         if let Some(server) = Self::configured(config)? {
             return Ok(server);
@@ -123,7 +123,7 @@ impl Server {
             .sessions_days(config.jobs.keep_days)
             .seal_runs_after_days(config.runs.seal_after_days)
             .run_logs_days(config.runs.keep_days);
-        let database = retention.attach(database.beside(options).await?);
+        let database = retention.attach(database.open_second_pool(options).await?);
         let workers = Workers::start(&database, &workers, &worker_options).await?;
         Ok((workers, database))
     }
@@ -180,9 +180,9 @@ fn options(config: &Config, connect: PgConnectOptions, assume_app_role: bool) ->
 pub(super) async fn with_database<T>(
     app: &App,
     config: &Config,
-    work: impl AsyncFnOnce(&Server, &Database) -> Result<T>,
+    work: impl AsyncFnOnce(&DatabaseServer, &Database) -> Result<T>,
 ) -> Result<T> {
-    let server = Server::find(config).await?;
+    let server = DatabaseServer::find(config).await?;
     let outcome = match open_migrated(app, &server).await {
         Ok(database) => {
             let outcome = work(&server, &database).await;
@@ -197,7 +197,7 @@ pub(super) async fn with_database<T>(
 
 /// Opens the database, or fails if migrations are pending: a command must not migrate as a side effect, and without the
 /// schema even the run-time role may be missing.
-async fn open_migrated(app: &App, server: &Server) -> Result<Database> {
+async fn open_migrated(app: &App, server: &DatabaseServer) -> Result<Database> {
     let status = app.migrations().status(&server.owner).await?;
     if !status.pending.is_empty() {
         return Err(Error::internal(format!(
@@ -214,9 +214,9 @@ pub(super) async fn with_team<T>(
     app: &App,
     config: &Config,
     team: Option<&str>,
-    work: impl AsyncFnOnce(&Server, &Database, Uuid) -> Result<T>,
+    work: impl AsyncFnOnce(&DatabaseServer, &Database, Uuid) -> Result<T>,
 ) -> Result<T> {
-    with_database(app, config, async |server: &Server, database: &Database| {
+    with_database(app, config, async |server: &DatabaseServer, database: &Database| {
         let team_id = find_team(server.teams().await?, team)?;
         work(server, database, team_id).await
     })

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::outcome::Outcome;
 use super::output::{print_json_to_reader, print_line_to_reader};
-use super::remote::{Remote, RemoteError, Socket};
+use super::remote::{LiveSocket, Remote, RemoteError};
 use crate::config::Config;
 
 /// The time without a frame after which the connection counts as lost. The service sends a ping every 30 seconds.
@@ -152,7 +152,7 @@ impl Tail {
     /// Subscribes, and prints frames until the socket ends.
     async fn receive(
         &mut self,
-        socket: &mut Socket,
+        socket: &mut LiveSocket,
         subscribed: &mut bool,
         warned: &mut bool,
     ) -> Result<SocketEnd, RemoteError> {

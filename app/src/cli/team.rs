@@ -4,11 +4,11 @@ use clap::{Args as ClapArgs, Subcommand};
 
 use super::outcome::Outcome;
 use super::output::print_line;
-use super::service::{Server, with_database};
+use super::service::{DatabaseServer, with_database};
 use super::user::PersonArgs;
 use crate::app::App;
 use crate::config::Config;
-use crate::teams::{NewTeam, found_team};
+use crate::teams::{NewTeam, create_team};
 use crate::tenancy::Database;
 
 #[derive(Debug, ClapArgs)]
@@ -33,7 +33,7 @@ enum Command {
 }
 
 pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
-    with_database(app, config, async |server: &Server, database: &Database| {
+    with_database(app, config, async |server: &DatabaseServer, database: &Database| {
         match args.command {
             Command::Create { name, owner } => {
                 let owner_handle = owner.handle();
@@ -42,7 +42,7 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
                     owner: owner.person(config),
                     owner_handle,
                 };
-                print_line(found_team(database, new).await?)?;
+                print_line(create_team(database, new).await?)?;
             }
             Command::List => {
                 for (id, name) in server.teams().await? {

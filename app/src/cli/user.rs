@@ -4,7 +4,7 @@ use clap::{Args as ClapArgs, Subcommand};
 
 use super::outcome::Outcome;
 use super::output::print_line;
-use super::service::{Server, with_database, with_team};
+use super::service::{DatabaseServer, with_database, with_team};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -90,7 +90,7 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
         app,
         config,
         args.team.as_deref(),
-        async |_: &Server, database: &Database, team_id| {
+        async |_: &DatabaseServer, database: &Database, team_id| {
             let tx = database.begin(&Context::system(team_id, "daybook user")).await?;
             match args.command {
                 Command::Add { person, role } => {
@@ -126,7 +126,7 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
 
 /// Erases a person from every team. Only the owner of the tables can list all teams.
 async fn erase(app: &App, config: &Config, issuer: &str, subject: &str) -> Outcome {
-    with_database(app, config, async |server: &Server, database: &Database| {
+    with_database(app, config, async |server: &DatabaseServer, database: &Database| {
         let teams: Vec<_> = server.teams().await?.into_iter().map(|(id, _)| id).collect();
         let entry = |team_id| {
             let context = Context::system(team_id, "daybook user");

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 /// What a connection learns from its requests.
-pub(crate) trait Connection: Debug + Send + Sync {
+pub(crate) trait ConnectionObserver: Debug + Send + Sync {
     /// Called when a request has entered a team: the connection is authenticated from then on.
     fn authenticated(&self);
 
@@ -16,13 +16,13 @@ pub(crate) trait Connection: Debug + Send + Sync {
 /// none.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
-    connection: Arc<dyn Connection>,
+    connection: Arc<dyn ConnectionObserver>,
     request: u64,
 }
 
 impl Client {
     /// Creates the extension for a request. `request` is the request's number on its connection.
-    pub(crate) fn new(connection: Arc<dyn Connection>, request: u64) -> Self {
+    pub(crate) fn new(connection: Arc<dyn ConnectionObserver>, request: u64) -> Self {
         Self { connection, request }
     }
 

@@ -19,13 +19,13 @@ mod team;
 pub use self::core::{Core, ServiceState};
 pub(crate) use client::Client;
 #[cfg(feature = "server")]
-pub(crate) use client::Connection;
+pub(crate) use client::ConnectionObserver;
 pub use daybook_tenancy::http::Problem;
 #[cfg(feature = "server")]
 pub(crate) use daybook_tenancy::http::{StoredAnswer, set_request_id};
 #[cfg(feature = "server")]
 pub(crate) use extract::body_limit;
-pub(crate) use extract::{Acceptable, accepted, media_type, moment};
+pub(crate) use extract::{Acceptable, accepted, media_type, timestamp};
 pub use extract::{ByteBudget, IfMatch, Json, MAX_PAGE_BYTES, Page, PageParams, Path, Query, Version};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use extract::{cursor_of, fuzz_cursor};

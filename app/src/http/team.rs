@@ -143,7 +143,7 @@ impl Team {
     ///
     /// # Errors
     /// [`Error::Unauthenticated`].
-    pub(crate) fn still_holds(&self) -> Result<()> {
+    pub(crate) fn check_not_expired(&self) -> Result<()> {
         match self.expires_at {
             Some(at) if at <= self.clock().now() => Err(Error::unauthenticated(CREDENTIAL_EXPIRED)),
             _ => Ok(()),
@@ -153,7 +153,7 @@ impl Team {
     /// Waits until the credential expires; forever if it doesn't expire.
     pub(crate) async fn expired(&self) {
         // The system's clock may be set; one long sleep would not notice this.
-        while self.still_holds().is_ok() {
+        while self.check_not_expired().is_ok() {
             match self.expires_at {
                 Some(at) => {
                     let left = (at - self.clock().now()).to_std().unwrap_or_default();
@@ -178,12 +178,12 @@ impl Team {
     /// [`Error::Unauthenticated`] for a ticket that is not valid here.
     pub(crate) async fn of_ticket(core: &Core, parts: &mut Parts, ticket: &str, run_id: Option<Uuid>) -> Result<Self> {
         let id = Self::id_in_path(parts).await?;
-        let ticketed = match run_id {
-            Some(run_id) => tickets::look_at(core.database(), id, run_id, ticket).await?,
+        let owner = match run_id {
+            Some(run_id) => tickets::check_for_run(core.database(), id, run_id, ticket).await?,
             None => tickets::redeem(core.database(), id, ticket).await?,
         };
-        let caller = Credential::Context(ticketed.context);
-        Self::new(core, parts, id, caller, ticketed.credential_expires_at)
+        let caller = Credential::Context(owner.context);
+        Self::new(core, parts, id, caller, owner.credential_expires_at)
     }
 
     fn new(
@@ -251,7 +251,7 @@ impl<S: ServiceState> FromRequestParts<S> for Team {
         let principal = core.authenticator().authenticate(&parts.headers)?;
         let id = Self::id_in_path(parts).await?;
         let expires_at = match &principal {
-            Principal::User(user) => Some(user.holds_until(core.database().clock().now())),
+            Principal::User(user) => Some(user.valid_until(core.database().clock().now())),
             Principal::ApiKey(_) => None,
         };
         Self::new(core, parts, id, credential(principal), expires_at)

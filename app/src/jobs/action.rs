@@ -5,7 +5,7 @@ use std::fmt::Display;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::sentence::Sentence;
+use super::sentence::JobSentence;
 use crate::error::{Error, Result};
 use crate::json::refuse_too_deep;
 
@@ -16,7 +16,7 @@ pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct RenderedAction {
     pub(super) action_type: String,
-    pub(super) sentence: Sentence,
+    pub(super) sentence: JobSentence,
     pub(super) payload: Value,
     /// The size of the payload as JSON, in bytes.
     pub(super) size_bytes: usize,
@@ -52,7 +52,7 @@ impl RenderedAction {
         let (action_type, payload) = typed(payload, std::any::type_name::<A>());
         Ok(Self {
             action_type,
-            sentence: Sentence::of(|| action.to_string()),
+            sentence: JobSentence::of(|| action.to_string()),
             payload,
             size_bytes: size,
         })

@@ -14,7 +14,7 @@ use super::parts::JobsParts;
 use crate::error::{Error, Result};
 use crate::events::WORK;
 use crate::json::refuse_too_deep;
-use crate::tenancy::moments::{MUST_BE_WRITABLE, is_writable};
+use crate::tenancy::timestamps::{MUST_BE_WRITABLE, is_writable};
 use crate::tenancy::{Context, TeamTx};
 
 /// Maximum size of a job's input as JSON, in bytes.

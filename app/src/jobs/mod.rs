@@ -23,7 +23,7 @@
 //! - `queue`: the workers of a process, and the recovery of jobs and sessions whose worker died.
 //! - `store`, `view`, `routes`: the rows of sessions, their JSON form, and the HTTP routes. `store/feed.rs` reads the
 //!   changes for the live topic.
-//! - `watch`: reads the state of the queue and the lag of consumers. `replay`: delivers past events again.
+//! - `read_queue_state`: reads the state of the queue and the lag of consumers. `replay`: delivers past events again.
 //!
 //! **Invariant:** a session's actions are numbered from 1 without gaps, in the order in which they become visible. A
 //! client that has read up to n has missed nothing before it.
@@ -41,6 +41,7 @@ mod parts;
 mod payload;
 mod queue;
 mod queue_state;
+mod read_queue_state;
 mod registration;
 mod registry;
 mod relay;
@@ -53,7 +54,6 @@ mod session;
 mod spec;
 mod store;
 mod view;
-mod watch;
 mod worker_options;
 
 pub use action::MAX_PAYLOAD_BYTES;
@@ -67,7 +67,11 @@ pub use notifier::Notifier;
 pub use outcome::{JobResult, Status};
 pub use parts::JobsParts;
 pub use queue::Workers;
-pub use queue_state::{JobFigures, Lag, LastWatched, OldestTransaction, Watched};
+pub use queue_state::{JobCounts, Lag, LastQueueState, OldestTransaction, QueueState};
+#[cfg(all(feature = "cli", not(feature = "testing")))]
+pub(crate) use read_queue_state::queue_state_with;
+#[cfg(feature = "testing")]
+pub use read_queue_state::{queue_state, queue_state_with};
 pub use registry::Jobs;
 #[cfg(all(feature = "cli", not(feature = "testing")))]
 pub(crate) use replay::{forget_cursor, replay, replayable};
@@ -81,8 +85,4 @@ pub use session::{JobSession, with_job_session};
 pub use spec::SessionSpec;
 pub use store::{SessionFeedPage, StorySession, feed, of_story};
 pub use view::{ActionView, SessionView};
-#[cfg(all(feature = "cli", not(feature = "testing")))]
-pub(crate) use watch::watch_with;
-#[cfg(feature = "testing")]
-pub use watch::{watch, watch_with};
 pub use worker_options::WorkerOptions;

@@ -2,7 +2,7 @@
 
 use super::heartbeat::Heartbeat;
 use super::notifier::Notifier;
-use super::queue_state::LastWatched;
+use super::queue_state::LastQueueState;
 use super::registry::Jobs;
 use crate::error::Result;
 use crate::tenancy::{Database, LayerParts, TeamTx};
@@ -19,7 +19,7 @@ pub struct JobsParts {
     /// The heartbeat interval of sessions. A process that serves or works derives it from its `lost_after`.
     pub heartbeat: Heartbeat,
     /// The state of the queue that the workers of this process read last. It stays empty in a process without workers.
-    pub last_watched: LastWatched,
+    pub last_queue_state: LastQueueState,
     /// Writes the wide events of this process. Each session is one of them. `None` in a process that writes none: in a
     /// command other than `serve` and `dev`, and in tests.
     pub wide_events: Option<WideEvents>,

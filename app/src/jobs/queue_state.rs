@@ -7,15 +7,15 @@ use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
 /// Prefix of `last_error` of a quarantined job.
-pub(super) const QUARANTINED: &str = "quarantined: ";
+pub(super) const QUARANTINED_PREFIX: &str = "quarantined: ";
 
 /// The state of the queue.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Watched {
+pub struct QueueState {
     /// The lags of the consumers that run after the commit, by name.
     pub lags: Vec<Lag>,
     /// All jobs, including those of consumers.
-    pub jobs: JobFigures,
+    pub jobs: JobCounts,
     /// The oldest transaction that is still open. Events of later transactions are handed over only after its end.
     pub oldest: Option<OldestTransaction>,
 }
@@ -32,12 +32,12 @@ pub struct Lag {
     /// When the consumer's cursor last advanced.
     pub moved_at: DateTime<Utc>,
     /// The jobs with events that the consumer hasn't processed.
-    pub jobs: JobFigures,
+    pub jobs: JobCounts,
 }
 
 /// The number of jobs in each state. Each job is counted once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct JobFigures {
+pub struct JobCounts {
     /// Due and not locked by a worker, including requests that are not in the queue yet.
     pub due: i64,
     /// Due at a later time.
@@ -56,7 +56,7 @@ pub struct JobFigures {
     pub quarantined: i64,
 }
 
-impl JobFigures {
+impl JobCounts {
     /// Returns each number with its name, for `/metrics` and the command line.
     pub fn named(&self) -> [(&'static str, i64); 8] {
         [
@@ -77,7 +77,7 @@ impl JobFigures {
     }
 }
 
-impl AddAssign for JobFigures {
+impl AddAssign for JobCounts {
     fn add_assign(&mut self, other: Self) {
         self.due += other.due;
         self.scheduled += other.scheduled;
@@ -106,15 +106,15 @@ pub struct OldestTransaction {
 
 /// The state of the queue that was read last, for `/metrics` of a process with workers. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct LastWatched(Arc<Mutex<Option<Watched>>>);
+pub struct LastQueueState(Arc<Mutex<Option<QueueState>>>);
 
-impl LastWatched {
+impl LastQueueState {
     /// Returns the last state; `None` if this process doesn't read it.
-    pub fn get(&self) -> Option<Watched> {
+    pub fn get(&self) -> Option<QueueState> {
         self.0.lock().clone()
     }
 
-    pub(super) fn set(&self, state: Watched) {
+    pub(super) fn set(&self, state: QueueState) {
         *self.0.lock() = Some(state);
     }
 }

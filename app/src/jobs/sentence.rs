@@ -68,12 +68,12 @@ impl<T: Display> Display for Badge<T> {
 
 /// A sentence, with its parts if it has badges.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Sentence {
+pub(super) struct JobSentence {
     pub(super) text: String,
     pub(super) parts: Option<Vec<SentencePart>>,
 }
 
-impl Sentence {
+impl JobSentence {
     /// Splits the sentence that `write` returns into its parts.
     pub(super) fn of(write: impl FnOnce() -> String) -> Self {
         /// Turns the marks off, also after a panic in `write`.
@@ -155,7 +155,7 @@ mod tests {
             )
         };
         assert_eq!(write(), "Started for 12/21 02:00 (HT2MJM)");
-        let sentence = Sentence::of(write);
+        let sentence = JobSentence::of(write);
         assert_eq!(sentence.text, "Started for 12/21 02:00 (HT2MJM)");
         let text = |text: &str| SentencePart::Text { text: text.to_owned() };
         let badge = |name: &str, text: &str| SentencePart::Badge {
@@ -173,8 +173,8 @@ mod tests {
             ]
         );
         assert_eq!(
-            Sentence::of(|| "Synced".to_owned()),
-            Sentence {
+            JobSentence::of(|| "Synced".to_owned()),
+            JobSentence {
                 text: "Synced".to_owned(),
                 parts: None
             }
@@ -184,19 +184,19 @@ mod tests {
     #[test]
     fn marks_in_an_authors_text_are_removed_and_nothing_else() {
         for text_with_marks in ["a\u{F8F0}b", "\u{F8F0}b\u{F8F2}c", "a\u{F8F1}\u{F8F2}"] {
-            let sentence = Sentence::of(|| text_with_marks.to_owned());
+            let sentence = JobSentence::of(|| text_with_marks.to_owned());
             assert_eq!(
                 sentence.text,
                 text_with_marks.replace(['\u{F8F0}', '\u{F8F1}', '\u{F8F2}'], "")
             );
         }
-        let inside = Sentence::of(|| format!("{}", badge("name", "x\u{F8F2}y")));
+        let inside = JobSentence::of(|| format!("{}", badge("name", "x\u{F8F2}y")));
         assert_eq!(inside.text, "xy");
     }
 
     #[test]
     fn after_a_panic_badges_write_no_marks() {
-        let broken = std::panic::catch_unwind(|| Sentence::of(|| panic!("this test's own panic")));
+        let broken = std::panic::catch_unwind(|| JobSentence::of(|| panic!("this test's own panic")));
         assert!(broken.is_err());
         assert_eq!(badge("players", 40).to_string(), "40");
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::action::has_nul;
-use super::sentence::Sentence;
+use super::sentence::JobSentence;
 use crate::error::{Error, Result};
 use crate::json::refuse_too_deep;
 use crate::tenancy::Context;
@@ -20,7 +20,7 @@ pub struct SessionSpec {
     pub(super) name: String,
     pub(super) input: Result<Value, String>,
     pub(super) context: Context,
-    pub(super) sentence: Option<Sentence>,
+    pub(super) sentence: Option<JobSentence>,
     pub(super) job_id: Option<Uuid>,
     pub(super) attempt: i32,
     pub(super) max_attempts: i32,
@@ -47,7 +47,7 @@ impl SessionSpec {
     }
 
     /// Sets the sentence, which was split into parts before.
-    pub(super) fn told_as(mut self, sentence: Sentence) -> Self {
+    pub(super) fn with_sentence(mut self, sentence: JobSentence) -> Self {
         self.sentence = Some(sentence);
         self
     }
@@ -76,7 +76,7 @@ impl SessionSpec {
     /// [`badge`](super::badge)s. Without it, the sentence is the name in words: "Sync roster".
     #[must_use]
     pub fn sentence(mut self, sentence: impl Display) -> Self {
-        self.sentence = Some(Sentence::of(|| sentence.to_string()));
+        self.sentence = Some(JobSentence::of(|| sentence.to_string()));
         self
     }
 
@@ -117,10 +117,10 @@ impl SessionSpec {
         Ok((self, input))
     }
 
-    pub(super) fn rendered_sentence(&self) -> Sentence {
+    pub(super) fn rendered_sentence(&self) -> JobSentence {
         self.sentence
             .clone()
-            .unwrap_or_else(|| Sentence::of(|| in_words(&self.name)))
+            .unwrap_or_else(|| JobSentence::of(|| in_words(&self.name)))
     }
 }
 

@@ -82,13 +82,15 @@ pub(super) async fn look_up(database: &Database, request: LookUpRequest) -> Resu
             MemberId::ApiKey(id) => queried.1.push(*id),
         }
     }
-    let (people_gone, keys_gone) = auth::gone(&tx, &queried.0, &queried.1).await?;
+    let (people_without_access, keys_without_access) = auth::lost_access(&tx, &queried.0, &queried.1).await?;
     tx.commit().await?;
-    let removed = people_gone.into_iter().map(MemberId::Person);
+    let removed = people_without_access.into_iter().map(MemberId::Person);
     Ok(LookUpResult {
         heads,
         people: changed,
         now,
-        removed: removed.chain(keys_gone.into_iter().map(MemberId::ApiKey)).collect(),
+        removed: removed
+            .chain(keys_without_access.into_iter().map(MemberId::ApiKey))
+            .collect(),
     })
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 pub(super) use self::position::PullResult;
-use self::position::{FeedPosition, Position, ReadPage, Subscription};
+use self::position::{FeedProgress, Position, ReadPage, Subscription};
 use super::frames::ServerFrame;
 use super::hub::TeamTopic;
 use super::limits::MAX_TOPICS;
@@ -18,7 +18,7 @@ use super::shared_reads::PAGE_ROWS;
 use super::socket_context::SocketContext;
 use super::topic::Topic;
 use crate::error::Result;
-use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx};
+use crate::tenancy::{FeedPosition, FeedWindow, Snapshot, TeamTx};
 use crate::threads::{self, Cursor};
 use crate::{jobs, notifications, runs};
 
@@ -43,7 +43,7 @@ struct PendingRead {
 }
 
 /// What a socket reads next for one of its topics.
-enum Read {
+enum NextRead {
     Head(Uuid),
     Thread(Uuid, Cursor),
     Feed(FeedWindow),
@@ -52,7 +52,7 @@ enum Read {
     Runs(FeedWindow),
 }
 
-impl Read {
+impl NextRead {
     async fn page(&self, tx: &TeamTx) -> Result<ReadPage> {
         Ok(match self {
             Self::Head(id) => ReadPage::Head(threads::head(tx, *id).await?),
@@ -130,10 +130,10 @@ impl Subscriptions {
         };
         let position = match topic {
             Topic::Thread(_) => Position::Requested { seq, revision },
-            Topic::Threads | Topic::JobSessions | Topic::Runs => Position::Feed(FeedPosition {
+            Topic::Threads | Topic::JobSessions | Topic::Runs => Position::Feed(FeedProgress {
                 since,
                 until: None,
-                after: FeedPlace::default(),
+                after: FeedPosition::default(),
                 announced: false,
             }),
             Topic::Notifications => Position::Inbox(None),
@@ -236,17 +236,17 @@ impl Subscriptions {
         let (topic, subscription) = self.topics.iter_mut().find(|(_, subscription)| subscription.behind)?;
         subscription.behind = false;
         let read = match (&subscription.position, topic) {
-            (Position::Thread(cursor), &Topic::Thread(id)) => Read::Thread(id, *cursor),
-            (_, &Topic::Thread(id)) => Read::Head(id),
-            (Position::Feed(feed), Topic::JobSessions) => Read::Sessions(feed.window()),
-            (Position::Feed(feed), Topic::Runs) => Read::Runs(feed.window()),
-            (Position::Feed(feed), _) => Read::Feed(feed.window()),
-            (Position::Inbox(_), _) => Read::Inbox,
+            (Position::Thread(cursor), &Topic::Thread(id)) => NextRead::Thread(id, *cursor),
+            (_, &Topic::Thread(id)) => NextRead::Head(id),
+            (Position::Feed(feed), Topic::JobSessions) => NextRead::Sessions(feed.window()),
+            (Position::Feed(feed), Topic::Runs) => NextRead::Runs(feed.window()),
+            (Position::Feed(feed), _) => NextRead::Feed(feed.window()),
+            (Position::Inbox(_), _) => NextRead::Inbox,
             // Positions in a thread belong only to thread topics.
             _ => return None,
         };
         let from = match read {
-            Read::Thread(_, after) => Some(after),
+            NextRead::Thread(_, after) => Some(after),
             _ => None,
         };
         let context = self.context.clone();

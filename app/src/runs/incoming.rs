@@ -8,12 +8,12 @@ use super::status::RunStatus;
 use crate::error::{Error, FieldError, Result};
 use crate::http::Json;
 use crate::json::fault_in;
-use crate::tenancy::moments::{MUST_BE_WRITABLE, is_writable};
+use crate::tenancy::timestamps::{MUST_BE_WRITABLE, is_writable};
 
 /// The source of the lines that the service itself writes.
 pub(super) const SERVICE_SOURCE: &str = "daybook";
 /// The maximum length of a type or a source, in bytes.
-const MAX_WORD: usize = 100;
+const MAX_WORD_BYTES: usize = 100;
 
 /// Parses and validates one line of at most `limit` bytes. If a line `number` is given, errors name the line by it.
 ///
@@ -36,7 +36,7 @@ pub(super) fn parse_line(text: &[u8], limit: usize, number: Option<u64>) -> Resu
         return Err(Error::invalid(at("$"), "must be a JSON object"));
     }
     let is_valid_name = |word: &str| {
-        word.len() <= MAX_WORD
+        word.len() <= MAX_WORD_BYTES
             && word.starts_with(|first: char| first.is_ascii_lowercase())
             && word
                 .bytes()

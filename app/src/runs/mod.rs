@@ -45,7 +45,7 @@ mod writer;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use fuzz::fuzz_lines;
-pub use new_run::{Ending, Failure, NewRun};
+pub use new_run::{Failure, NewRun, RunOutcome};
 pub use rebuilding::Rebuilt;
 pub use registry::{Runs, RunsOptions};
 #[cfg(not(feature = "testing"))]
@@ -57,7 +57,7 @@ pub(crate) use routes::fuzz_filters;
 pub use routes::routes;
 pub use status::RunStatus;
 pub(crate) use store::RUNS_NAME;
-pub use store::{RunNews, feed, of_story};
+pub use store::{RunFeedPage, feed, of_story};
 pub use summary::{ConsoleLine, RunSummary, ValidationSummary};
 pub use view::{RunLogView, RunView};
 pub use writer::{RunWriter, start};

@@ -106,7 +106,7 @@ pub struct Failure {
 
 /// The result with which a writer ends a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
+pub struct RunOutcome {
     pub(super) status: RunStatus,
     pub(super) exit_code: Option<i32>,
     pub(super) failure: Option<Failure>,
@@ -114,7 +114,7 @@ pub struct Ending {
     pub(super) reason: Option<String>,
 }
 
-impl Ending {
+impl RunOutcome {
     /// Creates the result of a run that succeeded.
     pub fn succeeded() -> Self {
         Self {

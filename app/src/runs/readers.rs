@@ -139,7 +139,7 @@ impl Permission {
     /// # Errors
     /// Why the caller may not continue.
     pub(super) async fn check(&mut self) -> Result<()> {
-        self.team.still_holds()?;
+        self.team.check_not_expired()?;
         let now = self.team.clock().instant();
         if now.duration_since(self.seen) < PERMISSION_CHECK_INTERVAL && !self.team.access_changed() {
             return Ok(());

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::registry::Runs;
 use super::status::RunStatus;
-use super::store::{self, Filter};
+use super::store::{self, RunFilter};
 use crate::error::{Error, Result};
 use crate::tenancy::{Context, Database};
 
@@ -34,7 +34,7 @@ impl Runs {
         let mut after = None;
         loop {
             let tx = database.read(context).await?;
-            let page = store::list(&tx, &Filter::default(), after, PAGE).await?;
+            let page = store::list(&tx, &RunFilter::default(), after, PAGE).await?;
             tx.commit().await?;
             let is_last = u64::try_from(page.len()).unwrap_or_default() <= PAGE;
             after = page.last().map(|run| run.id);

@@ -179,7 +179,7 @@ fn write_event(block: &mut Vec<u8>, form: Form, sequence: u64, line: &[u8]) {
 }
 
 /// What a stream needs, in addition to its reader, to follow a log.
-pub(super) struct Following {
+pub(super) struct FollowState {
     /// How much of the log is durable. `None` if no lines are added to the log.
     pub(super) durable: Option<watch::Receiver<Durable>>,
     /// Whether the log is complete, because its run has ended. It is read only if `durable` is `None`.
@@ -191,7 +191,7 @@ pub(super) struct Following {
 }
 
 enum StreamState {
-    Reading(Box<Reader>, Box<Following>),
+    Reading(Box<Reader>, Box<FollowState>),
     Ended,
 }
 
@@ -199,7 +199,7 @@ enum StreamState {
 /// follow it. `first` is sent before the first block.
 pub(super) fn line_stream(
     reader: Reader,
-    following: Following,
+    following: FollowState,
     first: Option<Bytes>,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
     let state = StreamState::Reading(Box::new(reader), Box::new(following));
@@ -215,7 +215,7 @@ pub(super) fn line_stream(
     })
 }
 
-async fn next(mut reader: Box<Reader>, mut following: Box<Following>) -> Option<(Bytes, StreamState)> {
+async fn next(mut reader: Box<Reader>, mut following: Box<FollowState>) -> Option<(Bytes, StreamState)> {
     loop {
         if let Err(refusal) = following.permission.check().await {
             record_refusal(&refusal);

@@ -199,7 +199,9 @@ impl Fold {
             .started_at
             .as_deref()
             .zip(summary.completed_at.as_deref())
-            .and_then(|(started, completed)| Some((moment(completed)? - moment(started)?).num_milliseconds().max(0)));
+            .and_then(|(started, completed)| {
+                Some((timestamp(completed)? - timestamp(started)?).num_milliseconds().max(0))
+            });
         summary
     }
 }
@@ -244,7 +246,7 @@ fn cut_text(message: &str, chars: usize) -> String {
         .collect()
 }
 
-fn moment(text: &str) -> Option<DateTime<Utc>> {
+fn timestamp(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text).ok().map(|at| at.with_timezone(&Utc))
 }
 

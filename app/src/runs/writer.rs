@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 use super::incoming::parse_line;
-use super::new_run::{Ending, NewRun};
+use super::new_run::{NewRun, RunOutcome};
 use super::registry::{EndOutcome, LogLocation, Runs};
 use super::view::RunView;
 use crate::error::{Error, Result};
@@ -81,13 +81,13 @@ impl LineNumbers {
 ///
 /// ```no_run
 /// # use daybook::prelude::*;
-/// # use daybook::runs::{Ending, NewRun};
+/// # use daybook::runs::{RunOutcome, NewRun};
 /// # use serde_json::json;
 /// # async fn import(session: &JobSession) -> JobResult {
 /// let run = daybook::runs::start(session, NewRun::new("nightly import")).await?;
 /// run.console("info", "reading a.csv").await?;
 /// run.line("run.table.summary", &json!({"file": "a.csv", "row_count": 40})).await?;
-/// run.end(Ending::succeeded().exit_code(0)).await?;
+/// run.end(RunOutcome::succeeded().exit_code(0)).await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -205,7 +205,7 @@ impl RunWriter {
     /// [`Error::Conflict`] if the run has ended with another status, or if another process has its log. Also
     /// [`Error::Conflict`] while a transaction of the session is open in this task: then the run fails.
     /// [`Error::Unavailable`] if the log can't be written.
-    pub async fn end(mut self, ending: Ending) -> Result<RunView> {
+    pub async fn end(mut self, ending: RunOutcome) -> Result<RunView> {
         self.session.outside()?;
         let status = ending.status;
         let ended = self.runs.end(&self.database, &self.context, self.run, ending).await?;
@@ -227,7 +227,7 @@ impl Drop for RunWriter {
             return;
         }
         let (runs, database, context, run) = (self.runs.clone(), self.database.clone(), self.context.clone(), self.run);
-        let ending = Ending::failed("writer-dropped", "its job ended without ending the run");
+        let ending = RunOutcome::failed("writer-dropped", "its job ended without ending the run");
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move {
                 if let Err(error) = runs.end(&database, &context, run, ending).await {

@@ -20,7 +20,7 @@ use super::AppState;
 use super::connections::ConnectionCounts;
 use crate::error::{Error, Result};
 use crate::events::stray_events;
-use crate::jobs::{JobsParts, Watched};
+use crate::jobs::{JobsParts, QueueState};
 use crate::json::unreadable_reads;
 use crate::runs::Runs;
 
@@ -36,10 +36,14 @@ async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse> {
     // If the database is unavailable, the other metrics are even more useful.
     let strays = stray_events(state.database()).await.ok();
     let mut registry = Registry::with_prefix("daybook");
-    let watched = JobsParts::of(state.database())
+    let queue_state = JobsParts::of(state.database())
         .ok()
-        .and_then(|parts| parts.last_watched.get());
-    registry.register_collector(Box::new(Numbers { state, strays, watched }));
+        .and_then(|parts| parts.last_queue_state.get());
+    registry.register_collector(Box::new(Numbers {
+        state,
+        strays,
+        queue_state,
+    }));
     let mut text = String::new();
     encode(&mut text, &registry).map_err(Error::internal)?;
     Ok(([(CONTENT_TYPE, OPEN_METRICS)], text))
@@ -50,7 +54,7 @@ struct Numbers {
     state: AppState,
     strays: Option<u64>,
     /// The state of the queue, in a process with workers.
-    watched: Option<Watched>,
+    queue_state: Option<QueueState>,
 }
 
 /// One label of a metric.
@@ -129,8 +133,8 @@ impl Collector for Numbers {
             gauge(&mut encoder, "events_default_partition_rows", help, strays as f64)?;
         }
 
-        if let Some(watched) = &self.watched {
-            queue(&mut encoder, watched, self.state.database().clock().now())?;
+        if let Some(queue_state) = &self.queue_state {
+            queue(&mut encoder, queue_state, self.state.database().clock().now())?;
         }
 
         let waited = ConstCounter::new(stats.database_time().as_secs_f64());
@@ -193,47 +197,47 @@ fn encode_connections(encoder: &mut DescriptorEncoder<'_>, counts: &ConnectionCo
 }
 
 /// Encodes the state of the queue, in a process with workers.
-fn queue(encoder: &mut DescriptorEncoder<'_>, watched: &Watched, now: DateTime<Utc>) -> Result<(), FmtError> {
+fn queue(encoder: &mut DescriptorEncoder<'_>, queue_state: &QueueState, now: DateTime<Utc>) -> Result<(), FmtError> {
     gauge(
         encoder,
         "jobs_due",
         "Jobs that are due and waiting for a worker",
-        watched.jobs.due as f64,
+        queue_state.jobs.due as f64,
     )?;
     gauge(
         encoder,
         "jobs_given_up",
         "Jobs that failed at their last attempt",
-        watched.jobs.given_up as f64,
+        queue_state.jobs.given_up as f64,
     )?;
     let of = ConstGauge::new(0.0);
     let mut family = encoder.encode_descriptor("jobs", "Jobs by state", None, of.metric_type())?;
-    for (state, jobs) in watched.jobs.named() {
+    for (state, jobs) in queue_state.jobs.named() {
         ConstGauge::new(jobs as f64).encode(family.encode_family(&Label("state", state))?)?;
     }
     gauge(
         encoder,
         "oldest_transaction_seconds",
         "Age of the oldest transaction under way, which durable consumers can't see past",
-        watched.oldest.as_ref().map_or(0.0, |oldest| oldest.seconds),
+        queue_state.oldest.as_ref().map_or(0.0, |oldest| oldest.seconds),
     )?;
     let of = ConstGauge::new(0.0);
     let help = "Events not yet delivered to a durable consumer";
     let mut family = encoder.encode_descriptor("consumer_lag_events", help, None, of.metric_type())?;
-    for lag in &watched.lags {
+    for lag in &queue_state.lags {
         let labels = [("consumer", lag.consumer.as_str())];
         ConstGauge::new(lag.events as f64).encode(family.encode_family(&labels)?)?;
     }
     let help = "Age of the oldest event not yet delivered to a durable consumer";
     let mut family = encoder.encode_descriptor("consumer_lag_seconds", help, None, of.metric_type())?;
-    for lag in &watched.lags {
+    for lag in &queue_state.lags {
         let age = lag.since.map_or(0.0, |since| (now - since).as_seconds_f64());
         let labels = [("consumer", lag.consumer.as_str())];
         ConstGauge::new(age.max(0.0)).encode(family.encode_family(&labels)?)?;
     }
     let help = "Jobs that deliver events to a durable consumer, by state";
     let mut family = encoder.encode_descriptor("consumer_jobs", help, None, of.metric_type())?;
-    for lag in &watched.lags {
+    for lag in &queue_state.lags {
         for (state, jobs) in lag.jobs.named() {
             let labels = [("consumer", lag.consumer.as_str()), ("state", state)];
             ConstGauge::new(jobs as f64).encode(family.encode_family(&labels)?)?;

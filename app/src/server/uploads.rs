@@ -18,7 +18,7 @@ use crate::http::{Client, Problem};
 use crate::wide_events::{EventError, Outcome, WideEvent};
 
 /// The state of a request's body, evaluated after the request has been handled.
-pub(super) struct Upload {
+pub(super) struct UploadState {
     timeout: Duration,
     version: Version,
     /// Set if the body made no progress during the timeout; `None` if there is no body.
@@ -26,10 +26,10 @@ pub(super) struct Upload {
 }
 
 /// Makes a request's body fail if no data arrives for `timeout` while a handler waits for it.
-pub(super) fn watch(request: Request, timeout: Duration) -> (Request, Upload) {
+pub(super) fn watch(request: Request, timeout: Duration) -> (Request, UploadState) {
     let version = request.version();
     if request.body().is_end_stream() {
-        let upload = Upload {
+        let upload = UploadState {
             timeout,
             version,
             stalled: None,
@@ -38,17 +38,17 @@ pub(super) fn watch(request: Request, timeout: Duration) -> (Request, Upload) {
     }
     let stalled = Arc::new(AtomicBool::new(false));
     let client = request.extensions().get::<Client>().cloned();
-    let watched = stalled.clone();
+    let stalled_flag = stalled.clone();
     let request = request.map(|inner| {
-        Body::new(Watched {
+        Body::new(TimeoutBody {
             inner,
             timeout,
             deadline: None,
-            stalled: watched,
+            stalled: stalled_flag,
             client,
         })
     });
-    let upload = Upload {
+    let upload = UploadState {
         timeout,
         version,
         stalled: Some(stalled),
@@ -56,7 +56,7 @@ pub(super) fn watch(request: Request, timeout: Duration) -> (Request, Upload) {
     (request, upload)
 }
 
-impl Upload {
+impl UploadState {
     /// Returns the response unchanged, or 408 if it is an error that was caused by a body without progress.
     pub(super) fn answer(self, response: Response) -> Response {
         let stalled = self.stalled.is_some_and(|stalled| stalled.load(Ordering::Relaxed));
@@ -78,7 +78,7 @@ impl Upload {
     }
 }
 
-struct Watched {
+struct TimeoutBody {
     inner: Body,
     timeout: Duration,
     /// Set while a handler waits for data.
@@ -87,7 +87,7 @@ struct Watched {
     client: Option<Client>,
 }
 
-impl Watched {
+impl TimeoutBody {
     fn waits(&self, waits: bool) {
         if let Some(client) = &self.client {
             client.waits_for_body(waits);
@@ -95,7 +95,7 @@ impl Watched {
     }
 }
 
-impl HttpBody for Watched {
+impl HttpBody for TimeoutBody {
     type Data = Bytes;
     type Error = axum::Error;
 

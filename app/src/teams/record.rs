@@ -131,10 +131,12 @@ pub(super) async fn record_as(
 }
 
 /// Adds the sentences of these events to a program's sentences.
-pub(crate) fn with_words_of_access(sentences: Sentences) -> Sentences {
+pub(crate) fn with_access_sentences(sentences: Sentences) -> Sentences {
     [MEMBER, INVITATION, API_KEY]
         .into_iter()
-        .fold(sentences, |sentences, kind| sentences.with_words(kind, sentence_for))
+        .fold(sentences, |sentences, kind| {
+            sentences.with_custom_sentences(kind, sentence_for)
+        })
 }
 
 fn sentence_for(event: &Event) -> Option<Sentence> {

@@ -31,11 +31,11 @@ const WATCHER: &str = r#"
     rm -rf "$home" "$data_dir" "$socket_dir"
 "#;
 
-static SERVER: OnceCell<Server> = OnceCell::const_new();
+static SERVER: OnceCell<TestServer> = OnceCell::const_new();
 static NEXT_NAME: AtomicU32 = AtomicU32::new(1);
 
 /// The server, and the template databases on it.
-pub(super) struct Server {
+pub(super) struct TestServer {
     /// Options to connect as the owner, to the database from which others are created and dropped.
     pub owner: PgConnectOptions,
     /// Options to connect as the superuser. Only a private server has one.
@@ -46,7 +46,7 @@ pub(super) struct Server {
     _private: Option<(PrivatePostgres, Child)>,
 }
 
-impl Server {
+impl TestServer {
     /// Returns the process's server. The first call starts it.
     pub async fn get() -> Result<&'static Self> {
         SERVER

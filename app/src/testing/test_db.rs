@@ -7,7 +7,7 @@ use sqlx::{ConnectOptions, PgPool};
 
 use super::expect::expect_ok;
 use super::recording::Recording;
-use super::server::Server;
+use super::server::TestServer;
 use crate::error::Result;
 use crate::events::{Consumers, EventsParts};
 use crate::jobs::JobsParts;
@@ -20,7 +20,7 @@ pub struct TestDb {
 }
 
 struct Inner {
-    server: &'static Server,
+    server: &'static TestServer,
     name: String,
 }
 
@@ -39,7 +39,7 @@ impl TestDb {
     /// Creates a database with these migrations. The first test of a process with a set applies it; the others get a
     /// copy.
     pub async fn with_migrations(migrations: Migrations) -> Self {
-        let server = expect_ok(Server::get().await, "start the tests' PostgreSQL");
+        let server = expect_ok(TestServer::get().await, "start the tests' PostgreSQL");
         let name = expect_ok(server.create_database(&migrations).await, "create a database");
         Self {
             inner: Arc::new(Inner { server, name }),

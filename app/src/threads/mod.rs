@@ -39,7 +39,7 @@ pub use message::{Author, Content, Message, MessagePage, RenderedEvent};
 pub(crate) use routes::fuzz_filters;
 pub use routes::routes;
 pub(crate) use signals::{THREAD_NAME, THREADS, THREADS_NAME, thread_signal};
-pub use store::{Changes, Cursor, FeedPiece, ThreadRef, Window, changes, feed, head, heads};
+pub use store::{Changes, Cursor, MessageFeedPage, ThreadRef, Window, changes, feed, head, heads};
 
 use crate::error::Result;
 use crate::tenancy::TeamTx;

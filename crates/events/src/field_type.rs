@@ -18,7 +18,7 @@ use super::payload::is_json_null;
 use super::values::json_same;
 use daybook_tenancy::text::{cut, cut_apart};
 
-/// The format of a moment, to the microsecond.
+/// The format of a timestamp, to the microsecond.
 const PRECISE_FORMAT: &str = "%F %T%.f";
 /// Sentences shorten values that have more graphemes than this; the event has the whole value.
 const VALUE_LIMIT: usize = 80;

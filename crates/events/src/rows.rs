@@ -14,7 +14,7 @@ use super::values::{refuse_placeholder, refuse_unstorable, same};
 use daybook_tenancy::TeamTx;
 use daybook_tenancy::error::{Error, Result};
 use daybook_tenancy::json::{Unreadable, unreadable_in_sql};
-use daybook_tenancy::moments::{FIRST_MOMENT, LAST_MOMENT};
+use daybook_tenancy::timestamps::{MAX_TIMESTAMP, MIN_TIMESTAMP};
 
 /// Fills in `id` and `team_id`, and refuses values that can't be stored.
 pub(super) fn prepare_insert<M, A>(tx: &TeamTx, model: &mut A) -> Result<()>
@@ -170,8 +170,8 @@ pub(super) fn touch<M: Tracked>(tx: &TeamTx, update: &mut ActiveModelOf<M>) -> R
     }
 }
 
-/// Returns a `RETURNING` clause with all columns, each as the entity reads it, and with moments limited to those that
-/// RFC 3339 can write.
+/// Returns a `RETURNING` clause with all columns, each as the entity reads it, and with timestamps limited to those
+/// that RFC 3339 can write.
 pub(super) fn returning<M: Tracked>() -> ReturningClause {
     returning_after::<M>(&[])
 }
@@ -206,8 +206,8 @@ pub(super) fn returning_after<M: Tracked>(unreadable: &[ColumnOf<M>]) -> Returni
             return read;
         }
         // PostgreSQL names the result column after its last part.
-        let clamped = Expr::case(plain.clone().gt(Expr::cust(LAST_MOMENT)), Expr::cust(LAST_MOMENT))
-            .case(plain.clone().lt(Expr::cust(FIRST_MOMENT)), Expr::cust(FIRST_MOMENT))
+        let clamped = Expr::case(plain.clone().gt(Expr::cust(MAX_TIMESTAMP)), Expr::cust(MAX_TIMESTAMP))
+            .case(plain.clone().lt(Expr::cust(MIN_TIMESTAMP)), Expr::cust(MIN_TIMESTAMP))
             .finally(plain);
         clamped.into()
     }))

@@ -58,7 +58,7 @@ impl Sentences {
 
     /// Adds a sentence for objects without a model and without threads, unless the program has a model of that name.
     #[must_use]
-    pub fn with_words(mut self, object_type: &'static str, own_sentence: SentenceFn) -> Self {
+    pub fn with_custom_sentences(mut self, object_type: &'static str, own_sentence: SentenceFn) -> Self {
         let words = SentenceModel {
             own_sentence,
             column: |_| None,

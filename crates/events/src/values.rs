@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::payload::json_null;
 use daybook_tenancy::error::{Error, Result};
 use daybook_tenancy::json::{MAX_JSON_DEPTH, Unreadable, WRITES_PLACEHOLDER, is_too_deep, refuse_too_deep};
-use daybook_tenancy::moments::{MUST_BE_WRITABLE, is_writable};
+use daybook_tenancy::timestamps::{MUST_BE_WRITABLE, is_writable};
 
 /// The largest integer that every JSON reader keeps exactly (2^53−1).
 const MAX_EXACT_INTEGER: u64 = (1 << 53) - 1;
@@ -92,7 +92,7 @@ fn instant<Tz: TimeZone>(at: DateTime<Tz>) -> Json {
 }
 
 /// Returns whether two values of one column are equal for the database: 44.00 and 44.0, one instant in two zones,
-/// moments that differ by less than PostgreSQL's microsecond, `1` and `1.0` in JSON, two NaNs.
+/// timestamps that differ by less than PostgreSQL's microsecond, `1` and `1.0` in JSON, two NaNs.
 pub(super) fn same(a: &Value, b: &Value) -> bool {
     if let (Some(a), Some(b)) = (instant_of(a), instant_of(b)) {
         return a.timestamp_micros() == b.timestamp_micros();
@@ -180,7 +180,7 @@ fn instant_of(value: &Value) -> Option<DateTime<Utc>> {
 }
 
 /// Refuses a value that can't be stored or recorded, before a statement fails on it: U+0000, which PostgreSQL can't
-/// store in text or JSON; JSON that is too deep for its event to be read; a moment outside the years 0001 to 9999,
+/// store in text or JSON; JSON that is too deep for its event to be read; a timestamp outside the years 0001 to 9999,
 /// which RFC 3339 can't write; and an integer larger than PostgreSQL's, on which the driver panics.
 ///
 /// # Errors
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_that_rfc_3339_cant_write_are_refused() {
+    fn timestamps_that_rfc_3339_cant_write_are_refused() {
         let at = |text: &str| Value::from(DateTime::parse_from_rfc3339(text).unwrap());
         let day = |year| Value::from(chrono::NaiveDate::from_ymd_opt(year, 1, 1).unwrap());
         for value in [

@@ -25,8 +25,8 @@ use daybook_tenancy::error::{Error, Result};
 /// consumers.
 ///
 /// # Errors
-/// [`Error::Invalid`] for another team's `team_id`, a text with U+0000, JSON that is too deep, or a moment outside the
-/// years 0001 to 9999. The database's refusals, as [`Error::from_database`] classifies them. The errors of
+/// [`Error::Invalid`] for another team's `team_id`, a text with U+0000, JSON that is too deep, or a timestamp outside
+/// the years 0001 to 9999. The database's refusals, as [`Error::from_database`] classifies them. The errors of
 /// [`emit_event`].
 pub async fn create_model_with_event<E, M, A>(tx: &TeamTx, mut model: A, track: Track<E::Column>) -> Result<M>
 where

@@ -202,7 +202,7 @@ impl Database {
     ///
     /// # Errors
     /// Those of [`Database::connect`].
-    pub async fn beside(&self, options: DatabaseOptions) -> Result<Self> {
+    pub async fn open_second_pool(&self, options: DatabaseOptions) -> Result<Self> {
         Ok(Self {
             parts: self.parts.clone(),
             clock: self.clock.clone(),

@@ -8,7 +8,7 @@ use super::Snapshot;
 
 /// A position in a team's rows, in the order in which they are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FeedPlace {
+pub struct FeedPosition {
     /// The transaction that wrote the row.
     pub transaction_id: i64,
     /// The row's thread or session.
@@ -26,7 +26,7 @@ pub struct FeedWindow {
     /// are visible now.
     pub until: Snapshot,
     /// Only rows after this position are read.
-    pub after: FeedPlace,
+    pub after: FeedPosition,
 }
 
 impl FeedWindow {
@@ -55,27 +55,27 @@ impl FeedWindow {
 /// snapshot in `now`. There is one row without an `m` if the window is empty. The parameters are those of
 /// [`FeedWindow::bind`].
 ///
-/// It takes one or more tables, each with the columns to select and with SQL for its [`FeedPlace`]. The selected
-/// columns begin with those of the place.
+/// It takes one or more tables, each with the columns to select and with SQL for its [`FeedPosition`]. The selected
+/// columns begin with those of the position.
 ///
 /// It reads two ranges of each table's index: the transactions that had not begun at the window's start, and those that
 /// were open then.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! from_window {
-    (@table ($name:literal, $columns:literal, $place:literal)) => {
+    (@table ($name:literal, $columns:literal, $position:literal)) => {
         concat!(
-            $crate::from_window!(@range $name, $columns, $place, ">= $2"),
+            $crate::from_window!(@range $name, $columns, $position, ">= $2"),
             " UNION ALL ",
-            $crate::from_window!(@range $name, $columns, $place, "= ANY ($3)")
+            $crate::from_window!(@range $name, $columns, $position, "= ANY ($3)")
         )
     };
-    (@range $name:literal, $columns:literal, $place:literal, $transactions:literal) => {
+    (@range $name:literal, $columns:literal, $position:literal, $transactions:literal) => {
         concat!(
             "
              (SELECT ", $columns, " FROM ", $name, "
               WHERE team_id = $1 AND transaction_id ", $transactions, "
-                  AND transaction_id < now.until AND transaction_id <> ALL ($5) AND (", $place, ") > ($6, $7, $8)
+                  AND transaction_id < now.until AND transaction_id <> ALL ($5) AND (", $position, ") > ($6, $7, $8)
               ORDER BY 1, 2, 3 LIMIT $9)"
         )
     };

@@ -30,7 +30,6 @@ mod forgotten;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod json;
-pub mod moments;
 mod numbered_rows;
 mod observer;
 mod own_teams;
@@ -46,6 +45,7 @@ mod snapshot;
 mod stats;
 mod team_tx;
 pub mod text;
+pub mod timestamps;
 mod worker_database;
 mod write;
 
@@ -56,7 +56,7 @@ pub use database::{Database, DatabaseOptions, ErasedNames, Writing};
 pub use daybook_entity::SYSTEM_TEAM;
 pub use enter::{Credential, Entry, Request};
 pub use error::{Error, Result};
-pub use feed::{FeedPlace, FeedWindow};
+pub use feed::{FeedPosition, FeedWindow};
 pub use forgotten::{ADVICE, DroppedWrites, ForgottenCommits};
 pub use numbered_rows::{Deferred, NumberedRow, NumberedRows, Owner, PendingRow};
 pub use observer::{Ending, Observer, Transaction};

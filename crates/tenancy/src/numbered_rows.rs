@@ -107,7 +107,7 @@ impl<R: NumberedRow> RowsState<R> {
     }
 
     /// Lets rows wait for the end of a transaction. Returns the number of the last one.
-    fn put_off(&mut self, rows: Vec<R>) -> Result<i64> {
+    fn defer(&mut self, rows: Vec<R>) -> Result<i64> {
         if !self.is_last_known {
             return Err(Error::Unavailable {
                 detail: "the connection broke during a write; end the open transaction and try again".into(),
@@ -178,7 +178,7 @@ impl<R: NumberedRow> NumberedRows<R> {
         {
             let mut state = self.state.lock().await;
             if state.open > 0 {
-                return state.put_off(rows);
+                return state.defer(rows);
             }
             if rows.is_empty() && state.is_last_known {
                 return Ok(state.last_assigned());
@@ -214,7 +214,7 @@ impl<R: NumberedRow> NumberedRows<R> {
         let mut state = self.state.lock().await;
         // A transaction may have begun during the wait for the connection.
         if state.open > 0 {
-            return state.put_off(rows);
+            return state.defer(rows);
         }
         let rows: Vec<_> = rows.into_iter().map(|row| PendingRow { row, added: None }).collect();
         let written = async {
@@ -313,7 +313,7 @@ impl Deferred {
     /// # Errors
     /// [`Error::Conflict`] if this task has a transaction open.
     pub fn refuse_second(&self) -> Result<()> {
-        if !self.0.is_held_here() {
+        if !self.0.is_held_by_this_task() {
             return Ok(());
         }
         Err(Error::conflict(
@@ -328,7 +328,7 @@ impl Deferred {
 #[async_trait::async_trait]
 pub(super) trait Defer: fmt::Debug + Send + Sync {
     /// Returns whether this task holds an open transaction of the work.
-    fn is_held_here(&self) -> bool;
+    fn is_held_by_this_task(&self) -> bool;
 
     /// Notes that a transaction has begun, which this task holds.
     async fn opened(&self, task: Option<task::Id>);
@@ -337,29 +337,29 @@ pub(super) trait Defer: fmt::Debug + Send + Sync {
     fn release_task(&self, task: task::Id);
 
     /// Returns whether the rows belong to this team.
-    fn are_of(&self, team_id: Uuid) -> bool;
+    fn belong_to(&self, team_id: Uuid) -> bool;
 
     /// Writes the waiting rows inside a transaction that commits next. Returns `None` if no row waits.
     async fn write_within(
         &self,
         connection: &mut PgConnection,
         database: &Database,
-    ) -> Result<Option<Box<dyn Written>>, sqlx::Error>;
+    ) -> Result<Option<Box<dyn WrittenRows>>, sqlx::Error>;
 
     /// Notes that the transaction has ended. `connection`, if it is usable, has no open transaction.
     async fn closed(&self, connection: Option<&mut PgConnection>, database: &Database);
 }
 
 /// Rows that were written inside a transaction and are valid only if it commits.
-pub(super) trait Written: Send {
+pub(super) trait WrittenRows: Send {
     /// Notes the outcome of the COMMIT. Returns the signal to publish.
-    fn settle(self: Box<Self>, outcome: Result<(), &sqlx::Error>) -> SignalTopic;
+    fn record_commit(self: Box<Self>, outcome: Result<(), &sqlx::Error>) -> SignalTopic;
 }
 
 struct WrittenInTransaction<R>(OwnedMutexGuard<RowsState<R>>);
 
-impl<R: NumberedRow> Written for WrittenInTransaction<R> {
-    fn settle(mut self: Box<Self>, outcome: Result<(), &sqlx::Error>) -> SignalTopic {
+impl<R: NumberedRow> WrittenRows for WrittenInTransaction<R> {
+    fn record_commit(mut self: Box<Self>, outcome: Result<(), &sqlx::Error>) -> SignalTopic {
         match outcome {
             Ok(()) => {
                 let rows = self.0.waiting.len();
@@ -373,7 +373,7 @@ impl<R: NumberedRow> Written for WrittenInTransaction<R> {
 
 #[async_trait::async_trait]
 impl<R: NumberedRow> Defer for NumberedRows<R> {
-    fn is_held_here(&self) -> bool {
+    fn is_held_by_this_task(&self) -> bool {
         task::try_id().is_some_and(|task| self.holders.lock().contains(&task))
     }
 
@@ -389,7 +389,7 @@ impl<R: NumberedRow> Defer for NumberedRows<R> {
         }
     }
 
-    fn are_of(&self, team_id: Uuid) -> bool {
+    fn belong_to(&self, team_id: Uuid) -> bool {
         self.owner.team_id == team_id
     }
 
@@ -397,7 +397,7 @@ impl<R: NumberedRow> Defer for NumberedRows<R> {
         &self,
         connection: &mut PgConnection,
         database: &Database,
-    ) -> Result<Option<Box<dyn Written>>, sqlx::Error> {
+    ) -> Result<Option<Box<dyn WrittenRows>>, sqlx::Error> {
         let state = self.state.clone().lock_owned().await;
         // If the last number is unknown, the rows are written after the transaction's end.
         if state.waiting.is_empty() || !state.is_last_known {

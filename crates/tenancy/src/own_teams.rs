@@ -9,8 +9,8 @@ use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use super::enter::text;
-use super::moments::clamped;
 use super::team_tx::Entering;
+use super::timestamps::clamped;
 use super::{Database, Role};
 use crate::error::{Error, Result};
 

@@ -1,31 +1,31 @@
 //! Rewrites a query whose rows have values that a program can't read.
 //!
-//! PostgreSQL can store moments and JSON that Rust's types can't represent: see [`moments`] and [`json`](crate::json).
-//! SQL may have written such a value, and it must not fail the page that its row is on. So the query runs a second
-//! time, as a subquery of one that replaces these values.
+//! PostgreSQL can store timestamps and JSON that Rust's types can't represent: see [`timestamps`] and
+//! [`json`](crate::json). SQL may have written such a value, and it must not fail the page that its row is on. So the
+//! query runs a second time, as a subquery of one that replaces these values.
 
 use sqlx::postgres::{PgRow, PgValueFormat};
 use sqlx::{Column as _, Row as _, TypeInfo as _};
 
-use super::moments;
 use super::quoted::quoted;
+use super::timestamps;
 use crate::json::{Unreadable, count_unreadable_reads, is_unreadable, unreadable_in_sql};
 
 /// Which unreadable columns of a query are replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Replaced {
-    /// Moments only: the caller reads JSON with `json::read_column`, which reports unreadable values.
-    Moments,
-    /// Moments and `jsonb`, for a caller that decodes whole rows. Unreadable JSON becomes
+    /// Timestamps only: the caller reads JSON with `json::read_column`, which reports unreadable values.
+    Timestamps,
+    /// Timestamps and `jsonb`, for a caller that decodes whole rows. Unreadable JSON becomes
     /// `{"unreadable": {"reason": …}}`.
-    MomentsAndJson,
+    TimestampsAndJson,
 }
 
 /// Returns the query that gives the same rows in a readable form. `None` if the rows are readable as they are, or if
 /// two columns have the same name.
 pub(super) fn readable_query(sql: &str, rows: &[PgRow], replaced: Replaced) -> Option<String> {
-    let mut columns = moments::replaced(rows);
-    if replaced == Replaced::MomentsAndJson {
+    let mut columns = timestamps::replaced(rows);
+    if replaced == Replaced::TimestampsAndJson {
         columns.extend(unreadable_json(rows));
     }
     if columns.is_empty() {

@@ -43,19 +43,20 @@ macro_rules! without_timeouts {
     };
 }
 
-type Step<T> = for<'a> fn(&'a DatabaseConnection, u32) -> Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 'a>>;
+type MigrationStep<T> =
+    for<'a> fn(&'a DatabaseConnection, u32) -> Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 'a>>;
 
 /// The functions of a migrator, without its type.
 #[derive(Clone, Copy)]
-struct Source {
+struct MigrationSource {
     migrator: &'static str,
-    up: Step<()>,
-    down: Step<()>,
-    pending: Step<Vec<String>>,
-    applied: Step<Vec<String>>,
+    up: MigrationStep<()>,
+    down: MigrationStep<()>,
+    pending: MigrationStep<Vec<String>>,
+    applied: MigrationStep<Vec<String>>,
 }
 
-impl Source {
+impl MigrationSource {
     fn of<M: MigratorTrait>() -> Self {
         Self {
             migrator: std::any::type_name::<M>(),
@@ -74,7 +75,7 @@ fn names(migrations: &[sea_orm_migration::Migration]) -> Vec<String> {
 /// All migrations of this program, in the order in which they are applied.
 #[derive(Clone)]
 pub struct Migrations {
-    sources: Vec<Source>,
+    sources: Vec<MigrationSource>,
 }
 
 impl std::fmt::Debug for Migrations {
@@ -88,7 +89,7 @@ impl std::fmt::Debug for Migrations {
 impl Default for Migrations {
     fn default() -> Self {
         Self {
-            sources: vec![Source::of::<daybook_migration::Migrator>()],
+            sources: vec![MigrationSource::of::<daybook_migration::Migrator>()],
         }
     }
 }
@@ -105,7 +106,7 @@ pub struct Pending {
 impl Migrations {
     /// Adds a user's migrations after the existing ones.
     pub fn add<M: MigratorTrait>(&mut self) {
-        self.sources.push(Source::of::<M>());
+        self.sources.push(MigrationSource::of::<M>());
     }
 
     /// Applies the pending migrations as the owner, one process at a time.
@@ -199,7 +200,7 @@ impl Migrations {
 
 /// Applies the pending migrations of a source. A step that failed because of a deadlock with a running service, or
 /// because a lock was not free in time, is tried again: it was rolled back.
-async fn apply(source: &Source, db: &DatabaseConnection) -> Result<(), DbErr> {
+async fn apply(source: &MigrationSource, db: &DatabaseConnection) -> Result<(), DbErr> {
     let mut attempt = 1;
     loop {
         match (source.up)(db, 0).await {

@@ -254,7 +254,7 @@ impl TeamTx {
         let deferred_rows = self.release_deferred_rows();
         if !self.can_commit() {
             self.release_claim();
-            self.tell(Ending::RolledBack);
+            self.report_end(Ending::RolledBack);
             give_back(connection, deferred_rows).await;
             return Err(Error::internal(
                 "the transaction can't commit: a statement failed or was cancelled, or a consumer refused",
@@ -289,7 +289,7 @@ impl TeamTx {
             } else {
                 Ending::RolledBack
             };
-            report.tell(ending, &stats);
+            report.report_end(ending, &stats);
             outcome
         };
         let outcome = RunToCompletion::new(committing).await;
@@ -306,7 +306,7 @@ impl TeamTx {
     /// None: a connection that can't roll back is closed, which rolls back, too.
     pub async fn rollback(mut self) -> Result<()> {
         self.release_claim();
-        self.tell(Ending::RolledBack);
+        self.report_end(Ending::RolledBack);
         let deferred_rows = self.release_deferred_rows();
         if let Some(connection) = self.connection.get_mut().take() {
             give_back(connection, deferred_rows).await;
@@ -321,7 +321,7 @@ impl TeamTx {
     /// [`Error::Internal`] if `work` returned `Ok` although one of its statements failed (its work was undone, too), or
     /// if the transaction could only be rolled back before.
     pub async fn savepoint<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<Result<T, E>> {
-        let (name, depth, noted) = {
+        let (name, depth, counts) = {
             let mut state = self.state.lock();
             if state.aborted {
                 // A rollback to this savepoint would not undo the earlier failure.
@@ -334,7 +334,7 @@ impl TeamTx {
             (
                 format!("daybook_{}", state.savepoints),
                 state.unfinished,
-                state.report.noted(),
+                state.report.counts(),
             )
         };
         self.run(&format!("SAVEPOINT {name}")).await?;
@@ -350,7 +350,7 @@ impl TeamTx {
                 .await?;
             let mut state = self.state.lock();
             state.aborted = false;
-            state.report.forget_after(noted);
+            state.report.truncate_to(counts);
         }
         self.state.lock().unfinished = depth - 1;
         if outcome.is_ok() && !can_commit {
@@ -419,7 +419,7 @@ impl Drop for TeamTx {
             // It could not commit, so this is not a forgotten commit.
             self.state.lock().report.forget_writes();
         }
-        self.tell(Ending::Dropped);
+        self.report_end(Ending::Dropped);
         give_back_in_background(connection, self.release_deferred_rows());
     }
 }

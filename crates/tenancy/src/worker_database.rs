@@ -6,8 +6,8 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow
 use sqlx::query::Query;
 use sqlx::{ConnectOptions as _, Execute as _, Row as _, Transaction};
 
-use super::moments::readable;
 use super::plans::Plans;
+use super::timestamps::readable;
 use crate::error::{Error, Result, is_stale_plan};
 
 /// How long the connection of the side pool stays open after its last use.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use daybook::prelude::*;
 use graphile_worker::{IntoTaskHandlerResult, LocalQueueConfig, TaskHandler, WorkerContext, WorkerOptions};
 
-use crate::noop::{BEGAN, Noop, Started};
+use crate::noop::{Noop, STARTED_AT, Started};
 use crate::setup::{Bench, CONCURRENCY};
 use crate::{median_and_range, verdict};
 
@@ -119,7 +119,7 @@ pub(crate) async fn latency(bench: &Bench) {
         tx.commit().await.unwrap();
         let committed = Instant::now();
         let began = loop {
-            if let Some(began) = BEGAN.lock().unwrap().take() {
+            if let Some(began) = STARTED_AT.lock().unwrap().take() {
                 break began;
             }
             tokio::time::sleep(Duration::from_micros(50)).await;

@@ -18,25 +18,25 @@ mod noop;
 mod setup;
 mod writes;
 
-use daybook_tests::bench::wanted;
+use daybook_tests::bench::is_selected;
 use setup::Bench;
 
 #[tokio::main]
 async fn main() {
     let bench = Bench::start().await;
-    if wanted("latency") {
+    if is_selected("latency") {
         drain::latency(&bench).await;
     }
-    if wanted("actions") {
+    if is_selected("actions") {
         writes::actions(&bench).await;
     }
-    if wanted("enqueue") {
+    if is_selected("enqueue") {
         writes::enqueue(&bench).await;
     }
-    if wanted("consumer") {
+    if is_selected("consumer") {
         writes::consumer(&bench).await;
     }
-    if wanted("drain") {
+    if is_selected("drain") {
         drain::drain(&bench).await;
     }
     bench.stop().await;

@@ -24,14 +24,14 @@ impl Job for Noop {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Started {}
 
-pub(crate) static BEGAN: Mutex<Option<Instant>> = Mutex::new(None);
+pub(crate) static STARTED_AT: Mutex<Option<Instant>> = Mutex::new(None);
 
 #[async_trait]
 impl Job for Started {
     const NAME: &'static str = "started";
 
     async fn run(self, _: &JobSession) -> JobResult {
-        *BEGAN.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now());
+        *STARTED_AT.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now());
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use daybook::events::Consumers;
 use daybook::jobs::{WorkerOptions, Workers};
 use daybook::postgres::PrivatePostgres;
 use daybook::prelude::*;
-use daybook::teams::{NewPerson, NewTeam, found_team};
+use daybook::teams::{NewPerson, NewTeam, create_team};
 use daybook::tenancy::{DatabaseOptions, WorkerDatabase};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
@@ -58,7 +58,7 @@ impl Bench {
         program.migrations().up(&owner).await.unwrap();
         let options = DatabaseOptions::new(owner.clone()).max_connections(16);
         let database = program.equip(Database::connect(options).await.unwrap()).unwrap();
-        let team_id = found_team(
+        let team_id = create_team(
             &database,
             NewTeam {
                 name: "Acme".to_owned(),
@@ -95,7 +95,7 @@ impl Bench {
     /// Returns the same database with two connections: one returns to the pool while the other is used.
     pub(crate) async fn with_two_connections(&self) -> Database {
         let options = DatabaseOptions::new(self.owner.clone()).max_connections(2);
-        self.database.beside(options).await.unwrap()
+        self.database.open_second_pool(options).await.unwrap()
     }
 
     pub(crate) async fn work(&self) -> Workers {

@@ -168,13 +168,13 @@ async fn durable(_ctx: &ConsumerContext, _events: &[Event]) -> ConsumerResult {
 
 /// Returns the number of campaigns created per second, eight at a time.
 async fn changes(bench: &Bench, database: &Database) -> f64 {
-    const EACH: usize = 250;
+    const CHANGES_PER_TASK: usize = 250;
     let began = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for writer in 0..8 {
         let (database, context) = (database.clone(), bench.context.clone());
         tasks.spawn(async move {
-            for n in 0..EACH {
+            for n in 0..CHANGES_PER_TASK {
                 let tx = database.begin(&context).await.unwrap();
                 let campaign = campaign::ActiveModel {
                     name: Set(format!("{writer} {n}")),
@@ -186,7 +186,7 @@ async fn changes(bench: &Bench, database: &Database) -> f64 {
         });
     }
     tasks.join_all().await;
-    (8 * EACH) as f64 / began.elapsed().as_secs_f64()
+    (8 * CHANGES_PER_TASK) as f64 / began.elapsed().as_secs_f64()
 }
 
 /// Measures the cost of a durable consumer for the matching changes. Its workers are in another process, and paused.

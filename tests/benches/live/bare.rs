@@ -23,7 +23,7 @@ async fn follow(State(sender): State<broadcast::Sender<Utf8Bytes>>, upgrade: Web
                     Ok(frame) => socket.send(Message::Text(frame)).await,
                     Err(_) => return,
                 },
-                said = socket.recv() => match said {
+                received = socket.recv() => match received {
                     Some(Ok(_)) => Ok(()),
                     _ => return,
                 },

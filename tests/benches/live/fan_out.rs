@@ -13,7 +13,7 @@ use crate::setup::{Bench, serve};
 use crate::{bare, median, print};
 
 const SOCKETS: usize = 1_000;
-const TIMES: usize = 60;
+const SAMPLES: usize = 60;
 
 /// A thousand clients that count their messages.
 struct Subscribers {
@@ -69,7 +69,7 @@ pub(crate) async fn compare(bench: &Bench) {
 
     let mut example = bench.follower(bench.address, thread_id).await;
     let (mut bares, mut mine) = (Vec::new(), Vec::new());
-    for i in 0..TIMES + 5 {
+    for i in 0..SAMPLES + 5 {
         let took = ours.time(comment(bench, thread_id)).await;
         let frame = Utf8Bytes::from(example.next_text().await.unwrap());
         let plain = bare

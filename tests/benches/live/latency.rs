@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::setup::Bench;
 use crate::{median, print};
 
-const TIMES: usize = 300;
+const SAMPLES: usize = 300;
 
 pub(crate) async fn compare(bench: &Bench) {
     let thread_id = bench.threads(1).await[0];
@@ -24,7 +24,7 @@ pub(crate) async fn compare(bench: &Bench) {
     listener.listen("bench").await.unwrap();
 
     let (mut bare, mut sent, mut done) = (Vec::new(), Vec::new(), Vec::new());
-    for i in 0..TIMES + 20 {
+    for i in 0..SAMPLES + 20 {
         let began = Instant::now();
         sqlx::query("SELECT pg_notify('bench', 'x')")
             .execute(&pool)

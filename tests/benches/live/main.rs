@@ -14,13 +14,13 @@
 )]
 
 mod bare;
-mod beside;
 mod fan_out;
 mod latency;
 mod memory;
 mod setup;
+mod throughput;
 
-use daybook_tests::bench::{compared as print, median, wanted};
+use daybook_tests::bench::{is_selected, median, print_comparison as print};
 use setup::Bench;
 
 fn main() {
@@ -35,16 +35,16 @@ fn main() {
     runtime.block_on(async {
         let bench = Bench::start().await;
         println!("{}\n", bench.machine().await);
-        if wanted("latency") {
+        if is_selected("latency") {
             latency::compare(&bench).await;
         }
-        if wanted("fan-out") {
+        if is_selected("fan-out") {
             fan_out::compare(&bench).await;
         }
-        if wanted("throughput") {
-            beside::compare(&bench).await;
+        if is_selected("throughput") {
+            throughput::compare(&bench).await;
         }
-        if wanted("memory") {
+        if is_selected("memory") {
             memory::compare(&bench).await;
         }
         bench.stop().await;

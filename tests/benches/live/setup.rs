@@ -13,7 +13,7 @@ use daybook::events::{Consumers, Track, create_models_with_events};
 use daybook::live::{Live, LiveOptions};
 use daybook::postgres::PrivatePostgres;
 use daybook::server::AppState;
-use daybook::teams::{NewMember, NewPerson, NewTeam, add_member, found_team};
+use daybook::teams::{NewMember, NewPerson, NewTeam, add_member, create_team};
 use daybook::tenancy::{Context, Database, DatabaseOptions, Role};
 use daybook_tests::live::LiveClient;
 use sea_orm::ActiveValue::Set;
@@ -175,7 +175,7 @@ async fn people(database: &Database) -> (Uuid, Context) {
         owner: person("ada"),
         owner_handle: "ada".to_owned(),
     };
-    let team_id = found_team(database, new).await.unwrap();
+    let team_id = create_team(database, new).await.unwrap();
     let tx = database.begin(&Context::system(team_id, "bench")).await.unwrap();
     for handle in ["grace", "linus", "mary"] {
         let new = NewMember {

@@ -57,7 +57,7 @@ pub(crate) fn create_story(bench: Bench, _: usize) -> WorkFuture {
         .await
         .unwrap();
         trip(&bench);
-        let told = sqlx::query(
+        let notified = sqlx::query(
             "WITH thread AS (SELECT id, last_seq FROM threads
                 WHERE team_id = $1 AND object_type = 'campaign' AND object_id = $2),
              creator AS (INSERT INTO thread_followers (team_id, thread_id, user_id, following, reason)
@@ -79,7 +79,7 @@ pub(crate) fn create_story(bench: Bench, _: usize) -> WorkFuture {
         .execute(&mut *connection)
         .await
         .unwrap();
-        assert_eq!(told.rows_affected(), 3);
+        assert_eq!(notified.rows_affected(), 3);
         commit(&bench, connection).await;
     })
 }

@@ -179,7 +179,7 @@ impl Parts {
 
 /// Creates a team with a person who acts and three people who watch campaigns.
 async fn people(database: &Database) -> (Uuid, Uuid, String) {
-    use daybook::teams::{NewMember, NewPerson, NewTeam, add_member, found_team};
+    use daybook::teams::{NewMember, NewPerson, NewTeam, add_member, create_team};
     let person = |subject: &str| NewPerson {
         issuer: "daybook".to_owned(),
         subject: subject.to_owned(),
@@ -191,7 +191,7 @@ async fn people(database: &Database) -> (Uuid, Uuid, String) {
         owner: person("ada"),
         owner_handle: "ada".to_owned(),
     };
-    let team_id = found_team(database, new).await.unwrap();
+    let team_id = create_team(database, new).await.unwrap();
     let tx = database.begin(&Context::system(team_id, "bench")).await.unwrap();
     for handle in ["grace", "linus", "mary"] {
         let new = NewMember {

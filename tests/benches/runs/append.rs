@@ -50,7 +50,7 @@ async fn write(port: u16, writers: Vec<Vec<u8>>, requests: usize) -> f64 {
     let mut connections = Vec::new();
     for request in writers {
         let mut connection = Connection::open(port).await;
-        connection.ask(&request).await;
+        connection.send_request(&request).await;
         connections.push((connection, request));
     }
     let began = Instant::now();
@@ -59,7 +59,7 @@ async fn write(port: u16, writers: Vec<Vec<u8>>, requests: usize) -> f64 {
         .map(|(mut connection, request)| {
             tokio::spawn(async move {
                 for _ in 0..requests {
-                    connection.ask(&request).await;
+                    connection.send_request(&request).await;
                 }
             })
         })

@@ -34,7 +34,7 @@ impl Connection {
     }
 
     /// Sends a request, and reads its complete response. A response without `Content-Length` counts as empty.
-    pub(crate) async fn ask(&mut self, request: &[u8]) -> Vec<u8> {
+    pub(crate) async fn send_request(&mut self, request: &[u8]) -> Vec<u8> {
         self.socket.write_all(request).await.unwrap();
         self.buffer.clear();
         loop {

@@ -4,7 +4,7 @@ use crate::client::Connection;
 use crate::service::Service;
 
 pub(crate) async fn measure(service: &Service) {
-    let mut told = Vec::new();
+    let mut measured = Vec::new();
     for lines in [10, 1_000_000] {
         let mut connection = Connection::open(service.port).await;
         let run = service.run(&mut connection).await;
@@ -25,9 +25,9 @@ pub(crate) async fn measure(service: &Service) {
         .fetch_one(&mut owner)
         .await
         .unwrap();
-        told.push((lines, rows, bytes));
+        measured.push((lines, rows, bytes));
     }
-    for (lines, rows, bytes) in told {
+    for (lines, rows, bytes) in measured {
         println!(
             "{:<58} {rows:>9} rows {bytes:>8} bytes",
             format!("in the database, a run of {lines} lines")

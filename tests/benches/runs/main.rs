@@ -21,7 +21,7 @@ mod readers;
 mod replay;
 mod service;
 
-use daybook_tests::bench::{compared as print, median, wanted};
+use daybook_tests::bench::{is_selected, median, print_comparison as print};
 use service::Service;
 
 fn main() {
@@ -37,16 +37,16 @@ fn main() {
     runtime.block_on(async {
         let service = Service::start().await;
         println!("{}\n", service.machine());
-        if wanted("append") {
+        if is_selected("append") {
             append::compare(&service).await;
         }
-        if wanted("replay") {
+        if is_selected("replay") {
             replay::compare(&service).await;
         }
-        if wanted("readers") {
+        if is_selected("readers") {
             readers::measure(&service).await;
         }
-        if wanted("database") {
+        if is_selected("database") {
             database::measure(&service).await;
         }
         service.stop().await;

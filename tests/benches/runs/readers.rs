@@ -26,15 +26,15 @@ pub(crate) async fn measure(service: &Service) {
         let (seen, mut times) = mpsc::unbounded_channel::<Instant>();
         // Near the end: the log's length should make no difference.
         let from = format!("/runs/{run}/events?after_sequence={}", before - 5);
-        let ask = service.request("GET", &from, "*/*", "text/event-stream", "");
+        let request = service.request("GET", &from, "*/*", "text/event-stream", "");
         let mut readers = Vec::new();
         for _ in 0..READERS {
-            let (ask, arrived, seen, port) = (ask.clone(), arrived.clone(), seen.clone(), service.port);
+            let (request, arrived, seen, port) = (request.clone(), arrived.clone(), seen.clone(), service.port);
             // Five lines, and the two lines at the log's beginning.
             let history = 7;
             readers.push(tokio::spawn(async move {
                 let mut socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                socket.write_all(&ask).await.unwrap();
+                socket.write_all(&request).await.unwrap();
                 let mut block = vec![0; 64 << 10];
                 let mut lines = 0;
                 let mut rest = Vec::new();

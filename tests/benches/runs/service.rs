@@ -9,7 +9,7 @@ use daybook::auth::{NewToken, mint};
 use daybook::campaigns;
 use daybook::config::Config;
 use daybook::postgres::PrivatePostgres;
-use daybook::teams::{NewPerson, NewTeam, found_team};
+use daybook::teams::{NewPerson, NewTeam, create_team};
 use daybook::tenancy::{Database, DatabaseOptions};
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -53,7 +53,7 @@ impl Service {
             },
             owner_handle: "ada".to_owned(),
         };
-        let team_id = found_team(&database, new).await.unwrap();
+        let team_id = create_team(&database, new).await.unwrap();
         database.close().await;
         let config = Config::from_lookup(&|name| (name == "DAYBOOK_JWT_SECRET").then(|| SECRET.to_owned())).unwrap();
         let token = mint(&config.auth, &NewToken::new("ada"), chrono::TimeDelta::hours(2)).unwrap();
@@ -126,7 +126,7 @@ impl Service {
     pub(crate) async fn run(&self, connection: &mut Connection) -> String {
         let body = r#"{"name":"bench","lost_after_seconds":3600}"#;
         let answer = connection
-            .ask(&self.request("POST", "/runs", "application/json", "*/*", body))
+            .send_request(&self.request("POST", "/runs", "application/json", "*/*", body))
             .await;
         let run: serde_json::Value = serde_json::from_slice(&answer).unwrap();
         run["id"].as_str().unwrap().to_owned()
@@ -136,7 +136,7 @@ impl Service {
         let body = r#"{"status":"succeeded","exit_code":0}"#;
         let path = format!("/runs/{run}/complete");
         connection
-            .ask(&self.request("POST", &path, "application/json", "*/*", body))
+            .send_request(&self.request("POST", &path, "application/json", "*/*", body))
             .await;
     }
 
@@ -146,7 +146,7 @@ impl Service {
             let body = body(from, 1_000.min(lines - from));
             let path = format!("/runs/{run}/events");
             connection
-                .ask(&self.request("POST", &path, "application/x-ndjson", "*/*", &body))
+                .send_request(&self.request("POST", &path, "application/x-ndjson", "*/*", &body))
                 .await;
         }
     }

@@ -21,7 +21,7 @@ mod server;
 
 use std::process::Command;
 
-use daybook_tests::bench::wanted;
+use daybook_tests::bench::is_selected;
 use server::{Server, Variant};
 
 /// The numbers of fields that a handler adds.
@@ -39,14 +39,14 @@ fn main() {
     {
         return server::serve(variant.parse().unwrap(), fields.parse().unwrap());
     }
-    if wanted("cost") {
+    if is_selected("cost") {
         cost();
     }
-    if wanted("throughput") {
+    if is_selected("throughput") {
         throughput();
     }
-    if wanted("accounting") {
-        accounting::account();
+    if is_selected("accounting") {
+        accounting::check_counts();
     }
 }
 

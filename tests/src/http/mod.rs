@@ -40,7 +40,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::PATIENCE;
+use crate::WAIT_LIMIT;
 use crate::wide_events::CapturedOutput;
 pub use request::{TestRequest, TestResponse};
 
@@ -99,19 +99,24 @@ impl TestApp {
 
     /// Starts on a given database and pool, with [`sample_program`]'s migrations.
     pub async fn start_with(db: TestDb, options: DatabaseOptions) -> Self {
-        Self::start_as(sample_program(), db, options).await
+        Self::start_program(sample_program(), db, options).await
     }
 
     /// Starts another program, with [`sample_program`]'s migrations.
-    pub async fn start_as(program: App, db: TestDb, options: DatabaseOptions) -> Self {
-        Self::start_within(PATIENCE, program, db, options).await
+    pub async fn start_program(program: App, db: TestDb, options: DatabaseOptions) -> Self {
+        Self::start_program_with_timeout(WAIT_LIMIT, program, db, options).await
     }
 
     /// Starts with this timeout for each request.
-    pub async fn start_within(request_timeout: Duration, program: App, db: TestDb, options: DatabaseOptions) -> Self {
+    pub async fn start_program_with_timeout(
+        request_timeout: Duration,
+        program: App,
+        db: TestDb,
+        options: DatabaseOptions,
+    ) -> Self {
         let team = db.team("Acme").await;
         let storage = Arc::new(TempDir::new().unwrap());
-        Self::start_beside(
+        Self::start_process(
             team,
             request_timeout,
             LiveOptions::default(),
@@ -124,13 +129,13 @@ impl TestApp {
     }
 
     /// Starts the service of another process on the same database, with these options of its live sockets.
-    pub async fn beside(&self, options: LiveOptions) -> Self {
+    pub async fn second_process(&self, options: LiveOptions) -> Self {
         let (db, team) = (self.db.clone(), self.team.clone());
         let (database, storage) = (db.options(), self.storage.clone());
-        Self::start_beside(team, PATIENCE, options, storage, sample_program(), db, database).await
+        Self::start_process(team, WAIT_LIMIT, options, storage, sample_program(), db, database).await
     }
 
-    async fn start_beside(
+    async fn start_process(
         team: TestTeam,
         request_timeout: Duration,
         live: LiveOptions,
@@ -217,7 +222,7 @@ impl TestApp {
 
     /// Returns the wide events of all requests, after all of them have ended.
     pub async fn wide_events(&self) -> Vec<Value> {
-        self.written.settled(&self.wide_events, 1).await
+        self.written.wait_for_events(&self.wide_events, 1).await
     }
 
     /// Returns the wide event of the newest request.
@@ -227,7 +232,7 @@ impl TestApp {
 
     /// Returns the document at `/openapi.json`.
     pub async fn openapi(&self) -> Value {
-        self.anonymous().at(Method::GET, "/openapi.json").await.ok()
+        self.anonymous().request(Method::GET, "/openapi.json").await.ok()
     }
 
     /// Returns the number of messages that `work` sends to the database, and its result.
@@ -276,7 +281,7 @@ pub struct Client {
 impl Client {
     /// Returns the same person as a client of another team.
     #[must_use]
-    pub fn at_team(&self, team_id: Uuid) -> Self {
+    pub fn for_team(&self, team_id: Uuid) -> Self {
         Self {
             team_id,
             ..self.clone()
@@ -290,36 +295,36 @@ impl Client {
 
     /// Gets a path under the team's.
     pub fn get(&self, path: &str) -> TestRequest {
-        self.ask(Method::GET, path)
+        self.team_request(Method::GET, path)
     }
 
     /// Posts JSON to a path under the team's.
     pub fn post(&self, path: &str, body: Value) -> TestRequest {
-        self.ask(Method::POST, path).json(body)
+        self.team_request(Method::POST, path).json(body)
     }
 
     /// Sends a PATCH for any version (`If-Match: *`).
     pub fn patch(&self, path: &str, body: Value) -> TestRequest {
-        self.ask(Method::PATCH, path).json(body).if_match("*")
+        self.team_request(Method::PATCH, path).json(body).if_match("*")
     }
 
     /// Sends a PUT without a body.
     pub fn put(&self, path: &str) -> TestRequest {
-        self.ask(Method::PUT, path)
+        self.team_request(Method::PUT, path)
     }
 
     /// Sends a DELETE for any version (`If-Match: *`).
     pub fn delete(&self, path: &str) -> TestRequest {
-        self.ask(Method::DELETE, path).if_match("*")
+        self.team_request(Method::DELETE, path).if_match("*")
     }
 
     /// Returns any request to a path under the team's.
-    pub fn ask(&self, method: Method, path: &str) -> TestRequest {
-        self.at(method, &format!("/v1/teams/{}{path}", self.team_id))
+    pub fn team_request(&self, method: Method, path: &str) -> TestRequest {
+        self.request(method, &format!("/v1/teams/{}{path}", self.team_id))
     }
 
     /// Returns any request to any path.
-    pub fn at(&self, method: Method, path: &str) -> TestRequest {
+    pub fn request(&self, method: Method, path: &str) -> TestRequest {
         let mut headers = HeaderMap::new();
         if let Some(credential) = &self.credential {
             headers.insert(AUTHORIZATION, format!("Bearer {credential}").parse().unwrap());
@@ -361,7 +366,7 @@ impl Client {
     }
 
     /// Returns the content of a thread, by its path: sentences, and comments as `Ada: text`.
-    pub async fn reads(&self, thread: &str) -> Vec<String> {
+    pub async fn thread_texts(&self, thread: &str) -> Vec<String> {
         let page = self.get(&format!("{thread}/messages?limit=200")).await.ok();
         page["items"].as_array().unwrap().iter().map(message_text).collect()
     }

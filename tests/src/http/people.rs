@@ -9,16 +9,16 @@ use super::{Client, TestApp, TestRequest, TestResponse, token};
 
 impl TestApp {
     /// Returns a person with a token who is in no team yet. Their `handle` is also their subject.
-    pub fn stranger(&self, handle: &str) -> Client {
+    pub fn non_member(&self, handle: &str) -> Client {
         self.bearer(token(&NewToken::new(handle)))
     }
 
     /// Returns a person whom `admin` has invited into the team, and who has accepted.
-    pub async fn invited(&self, admin: &Client, handle: &str, role: &str) -> Client {
+    pub async fn invited_member(&self, admin: &Client, handle: &str, role: &str) -> Client {
         admin.invite(handle, role).await.is(StatusCode::CREATED);
-        let mut person = self.stranger(handle).at_team(admin.team_id);
+        let mut person = self.non_member(handle).for_team(admin.team_id);
         person.accept_invitation().await.ok();
-        let me = person.at(Method::GET, "/v1/me").await.ok();
+        let me = person.request(Method::GET, "/v1/me").await.ok();
         person.user_id = Some(me["user"]["id"].as_str().unwrap().parse::<Uuid>().unwrap());
         person
     }
@@ -34,17 +34,17 @@ impl Client {
 
     /// Accepts the invitation of the client's team.
     pub fn accept_invitation(&self) -> TestRequest {
-        self.at(Method::POST, &format!("/v1/me/invitations/{}/accept", self.team_id))
+        self.request(Method::POST, &format!("/v1/me/invitations/{}/accept", self.team_id))
     }
 
     /// Declines the invitation.
     pub fn decline_invitation(&self) -> TestRequest {
-        self.at(Method::POST, &format!("/v1/me/invitations/{}/decline", self.team_id))
+        self.request(Method::POST, &format!("/v1/me/invitations/{}/decline", self.team_id))
     }
 
     /// Returns the names of the teams that have invited the person.
     pub async fn invitations(&self) -> Vec<String> {
-        let own = self.at(Method::GET, "/v1/me/invitations").await.ok();
+        let own = self.request(Method::GET, "/v1/me/invitations").await.ok();
         let names = own["items"].as_array().unwrap().iter();
         names
             .map(|item| item["team_name"].as_str().unwrap().to_owned())

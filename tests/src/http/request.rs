@@ -42,7 +42,7 @@ impl TestRequest {
     }
 
     /// Removes a header.
-    pub fn without(mut self, name: &str) -> Self {
+    pub fn without_header(mut self, name: &str) -> Self {
         self.headers.remove(name);
         self
     }
@@ -53,12 +53,12 @@ impl TestRequest {
     }
 
     /// Sets an `Idempotency-Key`.
-    pub fn once(self, key: &str) -> Self {
+    pub fn idempotency_key(self, key: &str) -> Self {
         self.header("idempotency-key", key)
     }
 
     /// Returns the bytes that a client sends over HTTP/1.1, on a connection that it does not use again.
-    pub fn on_the_wire(&self) -> Vec<u8> {
+    pub fn http1_bytes(&self) -> Vec<u8> {
         let mut text = format!(
             "{} {} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n",
             self.method, self.path
@@ -74,7 +74,7 @@ impl TestRequest {
     }
 
     async fn send(self) -> TestResponse {
-        let asked = format!("{} {}", self.method, self.path);
+        let request_line = format!("{} {}", self.method, self.path);
         let mut request = Request::builder().method(self.method).uri(&self.path);
         *request.headers_mut().unwrap() = self.headers;
         let response = self
@@ -84,7 +84,7 @@ impl TestRequest {
             .unwrap();
         let (parts, body) = response.into_parts();
         TestResponse {
-            asked,
+            request_line,
             status: parts.status,
             headers: parts.headers,
             body: to_bytes(body, usize::MAX).await.unwrap().to_vec(),
@@ -109,12 +109,12 @@ pub struct TestResponse {
     pub headers: HeaderMap,
     /// The body, byte for byte.
     pub body: Vec<u8>,
-    asked: String,
+    request_line: String,
 }
 
 impl fmt::Debug for TestResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} returned {}: {}", self.asked, self.status, self.text())
+        write!(f, "{} returned {}: {}", self.request_line, self.status, self.text())
     }
 }
 

@@ -2,8 +2,8 @@
 
 use daybook::events::{Consumers, create_models_with_events, update_models_with_events};
 use daybook::prelude::*;
-use daybook_tests::jobs::Shop;
-use daybook_tests::{Stage, campaign, eventually, widget};
+use daybook_tests::jobs::JobRunner;
+use daybook_tests::{TeamFixture, campaign, eventually, widget};
 use uuid::Uuid;
 
 /// Creates two widgets for each campaign, and changes both, in bulk.
@@ -22,8 +22,8 @@ async fn doubles(tx: &TeamTx, event: &Event) -> ConsumerResult {
 
 #[tokio::test]
 async fn events_that_a_consumer_records_in_bulk_name_the_event_it_received() {
-    let stage = Stage::with(Consumers::of([doubles::CONSUMER]).unwrap()).await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::with_consumers(Consumers::of([doubles::CONSUMER]).unwrap()).await;
+    let tx = fixture.begin().await;
     let campaigns = ["Spring", "Summer"].map(|name| campaign::ActiveModel {
         name: Set(name.to_owned()),
         ..Default::default()
@@ -32,7 +32,7 @@ async fn events_that_a_consumer_records_in_bulk_name_the_event_it_received() {
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    let events = stage.team.events().await;
+    let events = fixture.team.events().await;
     let of = |object_type: &str| -> Vec<&Event> { events.iter().filter(|it| it.object_type == object_type).collect() };
     assert_eq!((of("campaign").len(), of("widget").len()), (2, 8));
     for event in of("campaign") {
@@ -57,8 +57,8 @@ async fn sums_up(tx: &TeamTx, events: &[Event]) -> ConsumerResult {
 
 #[tokio::test]
 async fn the_first_event_of_a_slice_is_the_cause_of_what_its_consumer_records() {
-    let stage = Stage::with(Consumers::of([sums_up::CONSUMER]).unwrap()).await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::with_consumers(Consumers::of([sums_up::CONSUMER]).unwrap()).await;
+    let tx = fixture.begin().await;
     let campaigns = ["Spring", "Summer", "Autumn"].map(|name| campaign::ActiveModel {
         name: Set(name.to_owned()),
         ..Default::default()
@@ -67,7 +67,7 @@ async fn the_first_event_of_a_slice_is_the_cause_of_what_its_consumer_records() 
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    let events = stage.team.events().await;
+    let events = fixture.team.events().await;
     let of = |label: &str| events.iter().find(|event| event.object_label == label).unwrap();
     assert_eq!(of("of 3 campaigns").causation_id, Some(of("Spring").id));
 }
@@ -79,23 +79,23 @@ async fn gathers(_: &ConsumerContext, _: &[Event]) -> ConsumerResult {
 
 #[tokio::test]
 async fn a_slice_with_events_of_two_stories_gets_a_new_story() {
-    let mut shop = Shop::with(Consumers::of([gathers::CONSUMER]).unwrap()).await;
-    shop.began("gathers").await;
-    shop.rest().await;
+    let mut runner = JobRunner::with_consumers(Consumers::of([gathers::CONSUMER]).unwrap()).await;
+    runner.wait_for_consumer("gathers").await;
+    runner.stop_workers().await;
     // No worker runs at this time, so both events are handed over together.
     for name in ["first", "second"] {
         let story = Context {
             correlation_id: Uuid::now_v7(),
-            ..shop.stage.ada.context.clone()
+            ..runner.fixture.ada.context.clone()
         };
-        let tx = shop.stage.database.begin(&story).await.unwrap();
+        let tx = runner.fixture.database.begin(&story).await.unwrap();
         create_model_with_event(&tx, widget::named(name), Track::All)
             .await
             .unwrap();
         tx.commit().await.unwrap();
     }
-    shop.work().await;
-    let mut connection = shop.stage.team.connection().await;
+    runner.start_workers().await;
+    let mut connection = runner.fixture.team.connection().await;
     let mut sessions = async || -> Vec<(Uuid, i32)> {
         sqlx::query_as(
             "SELECT correlation_id, jsonb_array_length(input -> 'event_ids') FROM job_sessions WHERE status = 'succeeded'",
@@ -109,7 +109,7 @@ async fn a_slice_with_events_of_two_stories_gets_a_new_story() {
     let [(story, 2)] = sessions[..] else {
         panic!("{sessions:?}")
     };
-    let events = shop.stage.team.events().await;
+    let events = runner.fixture.team.events().await;
     assert!(
         events.iter().all(|event| event.correlation_id != story),
         "{story}: {events:?}"

@@ -7,7 +7,7 @@ use daybook::assert_events;
 use daybook::error::Error;
 use daybook::events::{Track, create_model_with_event, update_model_with_event};
 use daybook::tenancy::Role;
-use daybook_tests::{Stage, widget};
+use daybook_tests::{TeamFixture, widget};
 use sea_orm::ActiveValue::Set;
 use sea_orm::ConnectionTrait;
 use tokio::sync::Barrier;
@@ -15,11 +15,11 @@ use tokio::sync::Barrier;
 /// Two tasks lock two rows in opposite order: one is the deadlock's victim and runs again, and both succeed.
 #[tokio::test]
 async fn a_deadlock_is_retried_and_both_succeed() {
-    let stage = Stage::new().await;
-    let (a, b) = (stage.widget("a").await, stage.widget("b").await);
+    let fixture = TeamFixture::new().await;
+    let (a, b) = (fixture.widget("a").await, fixture.widget("b").await);
     let (barrier, attempts) = (Arc::new(Barrier::new(2)), Arc::new(AtomicU32::new(0)));
     let task = |first: widget::Model, then: widget::Model, serial: i64| {
-        let (database, entry) = (stage.database.clone(), stage.entry());
+        let (database, entry) = (fixture.database.clone(), fixture.entry());
         let (barrier, attempts) = (barrier.clone(), attempts.clone());
         async move {
             database
@@ -43,16 +43,16 @@ async fn a_deadlock_is_retried_and_both_succeed() {
     two.unwrap();
     assert_eq!(attempts.load(Ordering::SeqCst), 3, "one of the two ran twice");
     // Each row was changed twice, and nothing of the victim's first attempt is recorded.
-    assert_eq!(stage.team.events().await.len(), 2 + 4);
+    assert_eq!(fixture.team.events().await.len(), 2 + 4);
 }
 
 #[tokio::test]
 async fn an_error_that_is_not_worth_retrying_is_not_retried() {
-    let stage = Stage::new().await;
+    let fixture = TeamFixture::new().await;
     let attempts = AtomicU32::new(0);
-    let outcome: Result<(), _> = stage
+    let outcome: Result<(), _> = fixture
         .database
-        .write_as(&stage.entry(), Role::Member, async |tx| {
+        .write_as(&fixture.entry(), Role::Member, async |tx| {
             attempts.fetch_add(1, Ordering::SeqCst);
             create_model_with_event(tx, widget::named("w"), Track::All).await?;
             Err(Error::conflict("no", "no"))
@@ -60,16 +60,16 @@ async fn an_error_that_is_not_worth_retrying_is_not_retried() {
         .await;
     assert!(matches!(outcome, Err(Error::Conflict { code: "no", .. })));
     assert_eq!(attempts.load(Ordering::SeqCst), 1);
-    assert_events!(stage.team, []);
+    assert_events!(fixture.team, []);
 }
 
 #[tokio::test]
 async fn retrying_ends() {
-    let stage = Stage::new().await;
+    let fixture = TeamFixture::new().await;
     let attempts = AtomicU32::new(0);
-    let outcome: Result<(), _> = stage
+    let outcome: Result<(), _> = fixture
         .database
-        .write_as(&stage.entry(), Role::Member, async |tx| {
+        .write_as(&fixture.entry(), Role::Member, async |tx| {
             attempts.fetch_add(1, Ordering::SeqCst);
             tx.execute_unprepared("DO $$ BEGIN RAISE EXCEPTION 'met' USING ERRCODE = 'serialization_failure'; END $$")
                 .await?;
@@ -84,9 +84,9 @@ async fn retrying_ends() {
 /// Two tasks create objects with the same name: one succeeds, the other gets an error, and its event is not recorded.
 #[tokio::test]
 async fn a_unique_key_accepts_one_of_two() {
-    let stage = Stage::new().await;
-    stage.widget("w").await;
-    let again = stage
+    let fixture = TeamFixture::new().await;
+    fixture.widget("w").await;
+    let again = fixture
         .write(async |tx| create_model_with_event(tx, widget::named("w"), Track::All).await)
         .await;
     assert!(
@@ -99,19 +99,19 @@ async fn a_unique_key_accepts_one_of_two() {
         ),
         "{again:?}"
     );
-    assert_events!(stage.team, ["CREATED widget “w”"]);
+    assert_events!(fixture.team, ["CREATED widget “w”"]);
 }
 
 #[tokio::test]
 async fn a_lower_role_does_not_run_the_work() {
-    let stage = Stage::new().await;
-    let vic = stage.team.member("vic", Role::Viewer).await;
-    let outcome = stage
+    let fixture = TeamFixture::new().await;
+    let vic = fixture.team.member("vic", Role::Viewer).await;
+    let outcome = fixture
         .database
         .write_as(&vic.entry(), Role::Member, async |tx| {
             create_model_with_event(tx, widget::named("w"), Track::All).await
         })
         .await;
     assert!(matches!(outcome, Err(Error::Forbidden { .. })), "{outcome:?}");
-    assert_events!(stage.team, []);
+    assert_events!(fixture.team, []);
 }

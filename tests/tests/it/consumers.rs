@@ -14,11 +14,11 @@ use daybook::events::{
 use daybook::prelude::event_consumer;
 use daybook::tenancy::{Role, TeamTx};
 use daybook::testing::{RECORDER, Recording};
-use daybook_tests::{Stage, campaign, widget};
+use daybook_tests::{TeamFixture, campaign, widget};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ConnectionTrait, EntityTrait};
 
-async fn jot(tx: &TeamTx, body: &str) -> ConsumerResult {
+async fn insert_jotting(tx: &TeamTx, body: &str) -> ConsumerResult {
     tx.execute_sql(
         sqlx::query("INSERT INTO jottings (team_id, body) VALUES ($1, $2)")
             .bind(tx.team_id())
@@ -28,35 +28,35 @@ async fn jot(tx: &TeamTx, body: &str) -> ConsumerResult {
     Ok(())
 }
 
-async fn jottings(stage: &Stage) -> Vec<String> {
+async fn jottings(fixture: &TeamFixture) -> Vec<String> {
     sqlx::query_scalar("SELECT body FROM jottings ORDER BY body")
-        .fetch_all(&mut stage.team.connection().await)
+        .fetch_all(&mut fixture.team.connection().await)
         .await
         .unwrap()
 }
 
 /// The stored failures: consumer, number of events, error text.
-async fn failures(stage: &Stage) -> Vec<(String, i32, String)> {
+async fn failures(fixture: &TeamFixture) -> Vec<(String, i32, String)> {
     sqlx::query_as("SELECT consumer, cardinality(event_ids), error FROM consumer_failures ORDER BY id")
-        .fetch_all(&mut stage.team.connection().await)
+        .fetch_all(&mut fixture.team.connection().await)
         .await
         .unwrap()
 }
 
 #[event_consumer(all, name = "first")]
 async fn first(tx: &TeamTx, event: &Event) -> ConsumerResult {
-    jot(tx, &format!("first {}", event.object_label)).await
+    insert_jotting(tx, &format!("first {}", event.object_label)).await
 }
 
 #[event_consumer(all, mode = isolate, name = "fails-after-writing")]
 async fn fails_after_writing(tx: &TeamTx, events: &[Event]) -> ConsumerResult {
-    jot(tx, &format!("lost {}", events.len())).await?;
+    insert_jotting(tx, &format!("lost {}", events.len())).await?;
     Err("the printer\0 is on fire".into())
 }
 
 #[event_consumer(all, mode = isolate, name = "fails-in-sql")]
 async fn fails_in_sql(tx: &TeamTx, events: &[Event]) -> ConsumerResult {
-    jot(tx, &format!("lost {}", events.len())).await?;
+    insert_jotting(tx, &format!("lost {}", events.len())).await?;
     tx.execute_unprepared("SELECT 1/0").await?;
     Ok(())
 }
@@ -64,14 +64,14 @@ async fn fails_in_sql(tx: &TeamTx, events: &[Event]) -> ConsumerResult {
 /// Continues after a failed statement. PostgreSQL undoes its work anyway.
 #[event_consumer(all, mode = isolate, name = "ignores-an-error")]
 async fn ignores_an_error(tx: &TeamTx, events: &[Event]) -> ConsumerResult {
-    jot(tx, &format!("lost {}", events.len())).await?;
+    insert_jotting(tx, &format!("lost {}", events.len())).await?;
     let _ = tx.execute_unprepared("SELECT 1/0").await;
     Ok(())
 }
 
 #[event_consumer(all, name = "later")]
 async fn later(tx: &TeamTx, event: &Event) -> ConsumerResult {
-    jot(tx, &format!("later {}", event.object_label)).await
+    insert_jotting(tx, &format!("later {}", event.object_label)).await
 }
 
 #[event_consumer(all, name = "refuses")]
@@ -93,29 +93,29 @@ struct Greeting(&'static str);
 #[event_consumer(all, name = "greets")]
 async fn greets(tx: &TeamTx, event: &Event) -> ConsumerResult {
     let Greeting(greeting) = tx.extension::<Greeting>().ok_or("the program has no Greeting")?;
-    jot(tx, &format!("{greeting} {}", event.object_label)).await
+    insert_jotting(tx, &format!("{greeting} {}", event.object_label)).await
 }
 
 #[tokio::test]
 async fn a_consumer_reads_the_newest_of_the_programs_values_of_one_type() {
-    let stage = Stage::new().await;
+    let fixture = TeamFixture::new().await;
     let program = App::new()
         .consumers(Consumers::of([greets::CONSUMER]).unwrap())
         .extension(Greeting("Goodbye"))
         .extension(Greeting("Hello"));
-    let database = program.equip(stage.database.clone()).unwrap();
-    let tx = database.begin(&stage.ada.context).await.unwrap();
+    let database = program.equip(fixture.database.clone()).unwrap();
+    let tx = database.begin(&fixture.ada.context).await.unwrap();
     create_model_with_event(&tx, widget::named("a"), Track::All)
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(jottings(&stage).await, ["Hello a"]);
+    assert_eq!(jottings(&fixture).await, ["Hello a"]);
 }
 
 #[tokio::test]
 async fn a_slice_is_called_once_for_each_call_of_a_helper() {
-    let stage = Stage::with(Consumers::of([RECORDER, first::CONSUMER]).unwrap()).await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::with_consumers(Consumers::of([RECORDER, first::CONSUMER]).unwrap()).await;
+    let tx = fixture.begin().await;
     create_model_with_event(&tx, widget::named("a"), Track::All)
         .await
         .unwrap();
@@ -133,21 +133,21 @@ async fn a_slice_is_called_once_for_each_call_of_a_helper() {
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    let recording = Recording::of(&stage.database);
+    let recording = Recording::of(&fixture.database);
     assert_eq!(recording.calls().iter().map(Vec::len).collect::<Vec<_>>(), [1, 3, 4]);
     assert_eq!(
         recording.events(),
-        stage.team.events().await,
+        fixture.team.events().await,
         "they receive what is stored"
     );
     // A consumer of single events is called for each event.
-    assert_eq!(jottings(&stage).await.len(), 8);
+    assert_eq!(jottings(&fixture).await.len(), 8);
 }
 
 #[tokio::test]
 async fn a_consumer_receives_only_events_that_match_it() {
-    let stage = Stage::with(Consumers::of([filtered::CONSUMER]).unwrap()).await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::with_consumers(Consumers::of([filtered::CONSUMER]).unwrap()).await;
+    let tx = fixture.begin().await;
     create_model_with_event(&tx, widget::named("w"), Track::All)
         .await
         .unwrap();
@@ -166,7 +166,7 @@ async fn a_consumer_receives_only_events_that_match_it() {
     daybook::events::delete_model_with_event(&tx, summer, None)
         .await
         .unwrap();
-    let seen = Recording::of(&stage.database).events();
+    let seen = Recording::of(&fixture.database).events();
     assert_events!(seen, ["CREATED campaign “Spring”", "DELETED campaign “Summer”"]);
 }
 
@@ -180,17 +180,17 @@ async fn a_consumer_runs_inside_the_transaction() {
             event.object::<daybook::campaigns::campaign::Model>(tx).await.is_err(),
             "it is not a campaign"
         );
-        jot(tx, &row.ok_or("no such widget")?.name).await
+        insert_jotting(tx, &row.ok_or("no such widget")?.name).await
     }
-    let stage = Stage::with(Consumers::of([sees_the_row::CONSUMER]).unwrap()).await;
-    stage.widget("w").await;
-    assert_eq!(jottings(&stage).await, ["w"]);
+    let fixture = TeamFixture::with_consumers(Consumers::of([sees_the_row::CONSUMER]).unwrap()).await;
+    fixture.widget("w").await;
+    assert_eq!(jottings(&fixture).await, ["w"]);
 }
 
 #[tokio::test]
 async fn a_failed_abort_consumer_returns_its_error_to_the_client() {
-    let stage = Stage::with(Consumers::of([first::CONSUMER, refuses::CONSUMER]).unwrap()).await;
-    let refused = stage
+    let fixture = TeamFixture::with_consumers(Consumers::of([first::CONSUMER, refuses::CONSUMER]).unwrap()).await;
+    let refused = fixture
         .write(async |tx| create_model_with_event(tx, widget::named("w"), Track::All).await)
         .await;
     let error = refused.unwrap_err();
@@ -205,8 +205,8 @@ async fn a_failed_abort_consumer_returns_its_error_to_the_client() {
         "{error:?}"
     );
     assert_eq!((error.status().as_u16(), error.code()), (409, "no-budget-left"));
-    assert_eq!((stage.count("widgets").await, jottings(&stage).await.len()), (0, 0));
-    assert_events!(stage.team, []);
+    assert_eq!((fixture.count("widgets").await, jottings(&fixture).await.len()), (0, 0));
+    assert_events!(fixture.team, []);
 }
 
 /// Each isolated failure is undone and kept, the change stays, and later consumers run.
@@ -219,15 +219,15 @@ async fn a_failed_isolated_consumer_is_undone_and_its_failure_is_kept() {
         ignores_an_error::CONSUMER,
         later::CONSUMER,
     ];
-    let stage = Stage::with(Consumers::of(consumers).unwrap()).await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::with_consumers(Consumers::of(consumers).unwrap()).await;
+    let tx = fixture.begin().await;
     create_models_with_events(&tx, ["a", "b"].map(widget::named).to_vec(), Track::All)
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(stage.count("widgets").await, 2);
-    assert_eq!(jottings(&stage).await, ["first a", "first b", "later a", "later b"]);
-    let failures = failures(&stage).await;
+    assert_eq!(fixture.count("widgets").await, 2);
+    assert_eq!(jottings(&fixture).await, ["first a", "first b", "later a", "later b"]);
+    let failures = failures(&fixture).await;
     let names: Vec<_> = failures
         .iter()
         .map(|(consumer, events, _)| (consumer.as_str(), *events))
@@ -252,8 +252,8 @@ async fn isolation_costs_the_same_for_one_event_and_for_many() {
         let _ = (tx, event);
         Ok(())
     }
-    let stage = Stage::with(Consumers::of([does_nothing::CONSUMER]).unwrap()).await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::with_consumers(Consumers::of([does_nothing::CONSUMER]).unwrap()).await;
+    let tx = fixture.begin().await;
     for n in [1, 200] {
         let before = tx.stats().round_trips();
         let models = (0..n).map(|i| widget::named(&format!("{n}-{i}"))).collect();
@@ -277,8 +277,8 @@ async fn chains(tx: &TeamTx, event: &Event) -> ConsumerResult {
 
 #[tokio::test]
 async fn an_event_that_a_consumer_emits_names_its_cause() {
-    let stage = Stage::with(Consumers::of([chains::CONSUMER, RECORDER]).unwrap()).await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::with_consumers(Consumers::of([chains::CONSUMER, RECORDER]).unwrap()).await;
+    let tx = fixture.begin().await;
     create_models_with_events(&tx, ["a", "b"].map(widget::named).to_vec(), Track::All)
         .await
         .unwrap();
@@ -292,7 +292,7 @@ async fn an_event_that_a_consumer_emits_names_its_cause() {
     );
     // The consumer `chains` doesn't know campaigns and refuses them, which does not matter here.
     assert!(after.await.is_err());
-    let events: Vec<Event> = Recording::of(&stage.database).events();
+    let events: Vec<Event> = Recording::of(&fixture.database).events();
     let lines: Vec<_> = events
         .iter()
         .map(|event| (event.object_label.as_str(), event.event_type))
@@ -309,15 +309,15 @@ async fn an_event_that_a_consumer_emits_names_its_cause() {
 /// An event that is emitted after the consumers have run has none of their events as its cause.
 #[tokio::test]
 async fn a_cause_ends_with_its_consumer() {
-    let stage = Stage::with(Consumers::of([chains::CONSUMER]).unwrap()).await;
-    stage
+    let fixture = TeamFixture::with_consumers(Consumers::of([chains::CONSUMER]).unwrap()).await;
+    fixture
         .write(async |tx| {
             create_model_with_event(tx, widget::named("a"), Track::All).await?;
             create_model_with_event(tx, widget::named("b"), Track::All).await
         })
         .await
         .unwrap();
-    let causes: Vec<_> = stage
+    let causes: Vec<_> = fixture
         .team
         .events()
         .await
@@ -345,8 +345,8 @@ async fn loops(tx: &TeamTx, event: &Event) -> ConsumerResult {
 
 #[tokio::test]
 async fn a_loop_ends_with_an_error_and_commits_nothing() {
-    let stage = Stage::with(Consumers::of([loops::CONSUMER]).unwrap()).await;
-    let outcome = stage
+    let fixture = TeamFixture::with_consumers(Consumers::of([loops::CONSUMER]).unwrap()).await;
+    let outcome = fixture
         .write(async |tx| create_model_with_event(tx, widget::named("w"), Track::All).await)
         .await;
     let Err(Error::ConsumerDepth { depth, .. }) = outcome else {
@@ -354,8 +354,8 @@ async fn a_loop_ends_with_an_error_and_commits_nothing() {
     };
     assert_eq!(depth, MAX_CONSUMER_DEPTH + 1);
     assert_eq!(LOOPED.load(Ordering::Relaxed) as usize, MAX_CONSUMER_DEPTH);
-    assert_eq!(stage.count("widgets").await, 0);
-    assert_events!(stage.team, []);
+    assert_eq!(fixture.count("widgets").await, 0);
+    assert_events!(fixture.team, []);
 }
 
 #[event_consumer(all, mode = isolate, name = "loops-isolated")]
@@ -374,11 +374,11 @@ async fn loops_isolated(tx: &TeamTx, event: &Event) -> ConsumerResult {
 /// An isolated loop must not undo the change: the change stays, and the loop becomes a stored failure.
 #[tokio::test]
 async fn an_isolated_loop_also_ends_and_the_change_stays() {
-    let stage = Stage::with(Consumers::of([loops_isolated::CONSUMER]).unwrap()).await;
-    stage.widget("w").await;
-    assert_eq!(stage.count("widgets").await, 1);
-    assert_eq!(stage.team.events().await.len(), MAX_CONSUMER_DEPTH + 1);
-    let failures = failures(&stage).await;
+    let fixture = TeamFixture::with_consumers(Consumers::of([loops_isolated::CONSUMER]).unwrap()).await;
+    fixture.widget("w").await;
+    assert_eq!(fixture.count("widgets").await, 1);
+    assert_eq!(fixture.team.events().await.len(), MAX_CONSUMER_DEPTH + 1);
+    let failures = failures(&fixture).await;
     assert_eq!(failures.len(), 1, "{failures:?}");
     assert!(failures[0].2.contains("levels deep"), "{failures:?}");
 }
@@ -391,24 +391,24 @@ async fn conflicts_once(tx: &TeamTx, event: &Event) -> ConsumerResult {
         tx.execute_unprepared("DO $$ BEGIN RAISE EXCEPTION 'met' USING ERRCODE = 'serialization_failure'; END $$")
             .await?;
     }
-    jot(tx, &event.object_label).await
+    insert_jotting(tx, &event.object_label).await
 }
 
 /// A retryable error is not a failure of the consumer: the whole transaction runs again.
 #[tokio::test]
 async fn a_retryable_error_in_an_isolated_consumer_retries_the_transaction() {
-    let stage = Stage::with(Consumers::of([conflicts_once::CONSUMER]).unwrap()).await;
-    stage
+    let fixture = TeamFixture::with_consumers(Consumers::of([conflicts_once::CONSUMER]).unwrap()).await;
+    fixture
         .database
-        .write_as(&stage.entry(), Role::Member, async |tx| {
+        .write_as(&fixture.entry(), Role::Member, async |tx| {
             create_model_with_event(tx, widget::named("w"), Track::All).await
         })
         .await
         .unwrap();
     assert_eq!(ATTEMPTS.load(Ordering::Relaxed), 2);
-    assert_eq!(failures(&stage).await, []);
-    assert_eq!(jottings(&stage).await, ["w"]);
-    assert_events!(stage.team, ["CREATED widget “w”"]);
+    assert_eq!(failures(&fixture).await, []);
+    assert_eq!(jottings(&fixture).await, ["w"]);
+    assert_events!(fixture.team, ["CREATED widget “w”"]);
 }
 
 /// If another consumer refuses an isolated consumer's own event, the isolated consumer has failed, and the change
@@ -424,10 +424,12 @@ async fn an_error_caused_by_an_isolated_consumers_own_event_is_its_failure() {
     async fn chains_isolated(tx: &TeamTx, event: &Event) -> ConsumerResult {
         chains(tx, event).await
     }
-    let stage = Stage::with(Consumers::of([refuses_custom::CONSUMER, chains_isolated::CONSUMER]).unwrap()).await;
-    stage.widget("w").await;
-    assert_events!(stage.team, ["CREATED widget “w”"]);
-    let failures = failures(&stage).await;
+    let fixture =
+        TeamFixture::with_consumers(Consumers::of([refuses_custom::CONSUMER, chains_isolated::CONSUMER]).unwrap())
+            .await;
+    fixture.widget("w").await;
+    assert_events!(fixture.team, ["CREATED widget “w”"]);
+    let failures = failures(&fixture).await;
     assert_eq!(failures.len(), 1);
     assert!(failures[0].2.contains("not that"), "{failures:?}");
 }

@@ -7,12 +7,12 @@ use axum::routing::post;
 use daybook::prelude::*;
 use daybook::testing::TestDb;
 use daybook_tests::http::{Client, TestApp, sample_program};
-use daybook_tests::{Stage, eventually};
+use daybook_tests::{TeamFixture, eventually};
 use serde_json::{Value, json};
 
 /// Statements that the database refuses, each with the status of its answer, the problem's code, and what the wide event
 /// has of the refusal. All of the database's messages have SECRET in them.
-const REFUSED: &[(&str, u16, &str, &str)] = &[
+const REFUSED_STATEMENTS: &[(&str, u16, &str, &str)] = &[
     ("SELECT 'SECRET'::inet", 400, "bad-request", r#"{"sqlstate": "22P02"}"#),
     ("SELECT 'SECRET'::uuid", 400, "bad-request", r#"{"sqlstate": "22P02"}"#),
     (
@@ -93,7 +93,7 @@ const REFUSED: &[(&str, u16, &str, &str)] = &[
 
 async fn refused(team: Team, Path(n): Path<usize>) -> Result<&'static str> {
     let tx = team.begin().await?;
-    tx.execute_unprepared(REFUSED[n].0).await?;
+    tx.execute_unprepared(REFUSED_STATEMENTS[n].0).await?;
     Ok("done")
 }
 
@@ -104,7 +104,7 @@ struct Broken(#[source] sea_orm::DbErr);
 
 async fn wrapped(team: Team) -> Result<&'static str> {
     let tx = team.begin().await?;
-    tx.execute_unprepared(REFUSED[0].0)
+    tx.execute_unprepared(REFUSED_STATEMENTS[0].0)
         .await
         .map_err(|error| Error::internal(Broken(error)))?;
     Ok("done")
@@ -117,7 +117,7 @@ async fn start() -> (TestApp, Client) {
     let program = sample_program().routes(routes);
     let db = TestDb::with_migrations(program.migrations().clone()).await;
     let options = db.options();
-    let app = TestApp::start_as(program, db, options).await;
+    let app = TestApp::start_program(program, db, options).await;
     let ada = app.member("ada", Role::Owner).await;
     (app, ada)
 }
@@ -144,32 +144,35 @@ impl Logged {
 }
 
 #[tokio::test]
-async fn a_refusal_is_sorted_by_its_class_and_told_by_names() {
+async fn a_database_error_is_classified_and_reported_by_names() {
     let logged = Logged::default();
     let log = logged.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || log.clone()).finish();
     let _logging = tracing::subscriber::set_default(subscriber);
     let (app, ada) = start().await;
-    for (n, (sql, status, code, refusal)) in REFUSED.iter().enumerate() {
+    for (n, (sql, status, code, refusal)) in REFUSED_STATEMENTS.iter().enumerate() {
         let answer = ada.post(&format!("/refused/{n}"), json!({})).await;
         let event = app.wide_event().await;
         let body = answer.json();
         assert_eq!(body["status"], *status, "{sql}: {body}");
         assert_eq!(body["type"], format!("/problems/{code}"), "{sql}");
         let expected: Value = serde_json::from_str(refusal).unwrap();
-        let told = &event["database"]["refusal"];
+        let reported = &event["database"]["refusal"];
         for (name, value) in expected.as_object().unwrap() {
             if value == "CHECK" {
-                assert!(told[name].as_str().unwrap().starts_with("campaigns_"), "{sql}: {event}");
+                assert!(
+                    reported[name].as_str().unwrap().starts_with("campaigns_"),
+                    "{sql}: {event}"
+                );
             } else {
-                assert_eq!(&told[name], value, "{sql}: {event}");
+                assert_eq!(&reported[name], value, "{sql}: {event}");
             }
         }
         assert_eq!(event["schema_errors"], Value::Null, "{event}");
-        for told in [body.to_string(), event.to_string()] {
+        for reported in [body.to_string(), event.to_string()] {
             assert!(
-                !told.contains("SECRET") && !told.contains("secret_table"),
-                "{sql}: {told}"
+                !reported.contains("SECRET") && !reported.contains("secret_table"),
+                "{sql}: {reported}"
             );
         }
     }
@@ -185,26 +188,26 @@ async fn a_refusal_is_sorted_by_its_class_and_told_by_names() {
 }
 
 #[tokio::test]
-async fn an_error_that_passes_the_databases_words_on_is_cut_there() {
+async fn the_databases_message_is_cut_from_a_wrapping_error() {
     let (app, ada) = start().await;
     let answer = ada.post("/wrapped", json!({})).await;
     assert_eq!(answer.json()["status"], 500);
     let event = app.wide_event().await;
-    let told = event["error"].to_string();
+    let reported = event["error"].to_string();
     assert!(
-        told.contains("the roster is broken") && !told.contains("SECRET"),
-        "{told}"
+        reported.contains("the roster is broken") && !reported.contains("SECRET"),
+        "{reported}"
     );
 }
 
 /// The pool doesn't ping its connections, so a transaction finds out that the one it was given is closed.
 #[tokio::test]
 async fn a_transaction_begins_after_the_database_has_closed_idle_connections() {
-    let stage = Stage::new().await;
-    for tx in [stage.begin().await, stage.begin().await] {
+    let fixture = TeamFixture::new().await;
+    for tx in [fixture.begin().await, fixture.begin().await] {
         tx.commit().await.unwrap();
     }
-    let mut owner = stage.db.owner().await;
+    let mut owner = fixture.db.owner().await;
     eventually("the end of all other sessions", async || {
         let ended: Vec<bool> = sqlx::query_scalar(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -216,6 +219,6 @@ async fn a_transaction_begins_after_the_database_has_closed_idle_connections() {
         ended.is_empty()
     })
     .await;
-    stage.widget("w").await;
-    assert_eq!(stage.count("widgets").await, 1);
+    fixture.widget("w").await;
+    assert_eq!(fixture.count("widgets").await, 1);
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use daybook::events::{Consumers, Track, create_model_with_event};
 use daybook::tenancy::Role;
 use daybook::testing::{RECORDER, Recording, TestDb, compare};
-use daybook_tests::{Stage, eventually, widget};
+use daybook_tests::{TeamFixture, eventually, widget};
 use sqlx::ConnectOptions;
 
 /// The rights of the tests' database role decide whether the tests prove anything.
@@ -30,7 +30,7 @@ async fn tests_run_as_the_service_does() {
 
 #[tokio::test]
 async fn each_test_has_a_database_of_its_own() {
-    let (one, two) = tokio::join!(Stage::new(), Stage::new());
+    let (one, two) = tokio::join!(TeamFixture::new(), TeamFixture::new());
     one.widget("w").await;
     assert_eq!((one.count("widgets").await, two.count("widgets").await), (1, 0));
 }
@@ -50,22 +50,22 @@ async fn one_handle_in_two_teams_is_one_person() {
 
 #[tokio::test]
 async fn a_difference_is_shown_line_by_line() {
-    let stage = Stage::with(Consumers::of([RECORDER]).unwrap()).await;
+    let fixture = TeamFixture::with_consumers(Consumers::of([RECORDER]).unwrap()).await;
     for name in ["a", "b", "c"] {
-        stage.widget(name).await;
+        fixture.widget(name).await;
     }
     let expected = ["CREATED widget “a”", "CREATED widget “x”", "CREATED widget “c”"].map(str::to_owned);
-    let said = compare(&stage.team, &expected).await.unwrap_err();
+    let message = compare(&fixture.team, &expected).await.unwrap_err();
     assert!(
-        said.ends_with(
+        message.ends_with(
             "    CREATED widget “a”\n  - CREATED widget “x”\n  + CREATED widget “b”\n    CREATED widget “c”"
         ),
-        "{said}"
+        "{message}"
     );
     // A shorter list is a difference, too: lists are compared whole.
-    assert!(compare(&stage.team, &expected[..1]).await.is_err());
+    assert!(compare(&fixture.team, &expected[..1]).await.is_err());
     assert!(
-        compare(&Recording::of(&stage.database).events(), &expected)
+        compare(&Recording::of(&fixture.database).events(), &expected)
             .await
             .is_err()
     );
@@ -73,20 +73,20 @@ async fn a_difference_is_shown_line_by_line() {
 
 #[tokio::test]
 async fn a_recording_keeps_what_was_rolled_back() {
-    let stage = Stage::with(Consumers::of([RECORDER]).unwrap()).await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::with_consumers(Consumers::of([RECORDER]).unwrap()).await;
+    let tx = fixture.begin().await;
     create_model_with_event(&tx, widget::named("w"), Track::All)
         .await
         .unwrap();
     tx.rollback().await.unwrap();
-    let recording = Recording::of(&stage.database);
-    assert_eq!((recording.events().len(), stage.team.events().await.len()), (1, 0));
+    let recording = Recording::of(&fixture.database);
+    assert_eq!((recording.events().len(), fixture.team.events().await.len()), (1, 0));
     recording.clear();
     assert!(recording.calls().is_empty());
 }
 
 #[tokio::test]
-async fn a_database_goes_with_its_last_handle() {
+async fn a_database_is_dropped_with_its_last_handle() {
     let kept = TestDb::new().await;
     let gone = TestDb::new().await;
     let name = gone.owner_options().get_database().unwrap().to_owned();
@@ -137,24 +137,24 @@ async fn a_killed_run_leaves_no_server_and_no_files_behind() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let cluster = BufReader::new(run.stderr.take().unwrap()).lines().find_map(|line| {
         let line = line.unwrap();
         let cluster = line.strip_prefix("cluster=").map(PathBuf::from);
-        told.push(line);
+        reported.push(line);
         cluster
     });
-    let cluster = cluster.unwrap_or_else(|| panic!("the run ended early: {told:#?}"));
+    let cluster = cluster.unwrap_or_else(|| panic!("the run ended early: {reported:#?}"));
     let pid_file = std::fs::read_to_string(cluster.join("postmaster.pid")).unwrap();
     let pid: i32 = pid_file.lines().next().unwrap().parse().unwrap();
     run.kill().unwrap();
     run.wait().unwrap();
-    eventually("the server's end", async || !runs(pid, &cluster)).await;
+    eventually("the server's end", async || !is_server_running(pid, &cluster)).await;
     eventually("the removal of its files", async || !cluster.parent().unwrap().exists()).await;
 }
 
 /// Returns whether `pid` is still the server on `cluster`; a zombie, which has no arguments, is not.
-fn runs(pid: i32, cluster: &Path) -> bool {
+fn is_server_running(pid: i32, cluster: &Path) -> bool {
     let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&arguments).contains(&*cluster.to_string_lossy())
 }

@@ -3,13 +3,13 @@
 use daybook::events::Consumers;
 use daybook_entity::SYSTEM_TEAM;
 use daybook_tests::eventually;
-use daybook_tests::jobs::{Note, Shop};
+use daybook_tests::jobs::{JobRunner, Note};
 use serde_json::Value;
 use sqlx::Executor as _;
 
 /// Puts a scheduled job into the queue as its schedule does.
-async fn trigger_schedule(shop: &Shop, job: &str) {
-    let mut owner = shop.stage.db.owner().await;
+async fn trigger_schedule(runner: &JobRunner, job: &str) {
+    let mut owner = runner.fixture.db.owner().await;
     sqlx::query("SELECT FROM graphile_worker.add_job($1, '{\"input\": {}, \"_cron\": {\"ts\": \"now\"}}')")
         .bind(job)
         .execute(&mut owner)
@@ -18,8 +18,8 @@ async fn trigger_schedule(shop: &Shop, job: &str) {
 }
 
 /// Returns the sentences of the actions of a job's only session, after it has succeeded.
-async fn action_sentences(shop: &Shop, job: &str) -> Vec<String> {
-    let mut connection = shop.stage.db.app_connection().await;
+async fn action_sentences(runner: &JobRunner, job: &str) -> Vec<String> {
+    let mut connection = runner.fixture.db.app_connection().await;
     let enter = format!("SELECT set_config('daybook.team_id', '{SYSTEM_TEAM}', false)");
     connection.execute(sqlx::AssertSqlSafe(enter)).await.unwrap();
     let mut actions = Value::Null;
@@ -44,14 +44,14 @@ async fn action_sentences(shop: &Shop, job: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn old_rows_are_deleted_and_newer_ones_are_kept() {
-    let shop = Shop::with(Consumers::none()).await;
+    let runner = JobRunner::with_consumers(Consumers::none()).await;
     let (old, new) = (
-        shop.ask(Note { text: "old".into() }).await,
-        shop.ask(Note { text: "new".into() }).await,
+        runner.enqueue(Note { text: "old".into() }).await,
+        runner.enqueue(Note { text: "new".into() }).await,
     );
-    shop.until(old, &["1 succeeded"]).await;
-    shop.until(new, &["1 succeeded"]).await;
-    let mut connection = shop.stage.team.connection().await;
+    runner.wait_for_attempts(old, &["1 succeeded"]).await;
+    runner.wait_for_attempts(new, &["1 succeeded"]).await;
+    let mut connection = runner.fixture.team.connection().await;
     connection
         .execute(
             "UPDATE job_sessions SET finished_at = now() - interval '91 days' WHERE input ->> 'text' = 'old';
@@ -63,30 +63,30 @@ async fn old_rows_are_deleted_and_newer_ones_are_kept() {
         )
         .await
         .unwrap();
-    trigger_schedule(&shop, "purge_idempotency_keys").await;
+    trigger_schedule(&runner, "purge_idempotency_keys").await;
     assert_eq!(
-        action_sentences(&shop, "purge_idempotency_keys").await,
+        action_sentences(&runner, "purge_idempotency_keys").await,
         ["Deleted 1 idempotency keys"]
     );
-    trigger_schedule(&shop, "retain_sessions").await;
+    trigger_schedule(&runner, "retain_sessions").await;
     assert_eq!(
-        action_sentences(&shop, "retain_sessions").await,
+        action_sentences(&runner, "retain_sessions").await,
         [
             "Deleted 1 job sessions with their actions",
             "Deleted 0 jobs that were given up",
             "Deleted 1 records of consumers' effects"
         ]
     );
-    assert_eq!(shop.attempts(old).await, [""; 0]);
-    assert_eq!(shop.attempts(new).await, ["1 succeeded"]);
-    assert_eq!(shop.stage.count("job_actions").await, 1);
-    assert_eq!(shop.stage.count("idempotency_keys").await, 1);
+    assert_eq!(runner.attempts(old).await, [""; 0]);
+    assert_eq!(runner.attempts(new).await, ["1 succeeded"]);
+    assert_eq!(runner.fixture.count("job_actions").await, 1);
+    assert_eq!(runner.fixture.count("idempotency_keys").await, 1);
 }
 
 #[tokio::test]
 async fn several_batches_are_deleted_and_running_or_recent_rows_are_kept() {
-    let shop = Shop::with(Consumers::none()).await;
-    let mut owner = shop.stage.db.owner().await;
+    let runner = JobRunner::with_consumers(Consumers::none()).await;
+    let mut owner = runner.fixture.db.owner().await;
     owner
         .execute(
             "SELECT FROM graphile_worker.add_job('nobodys_waiting', '{}', run_at => now() + interval '1 year');
@@ -97,7 +97,7 @@ async fn several_batches_are_deleted_and_running_or_recent_rows_are_kept() {
         )
         .await
         .unwrap();
-    let mut connection = shop.stage.team.connection().await;
+    let mut connection = runner.fixture.team.connection().await;
     connection
         .execute(
             "INSERT INTO job_sessions (team_id, id, job_name, job_id, attempt, max_attempts, status, sentence, input,
@@ -110,14 +110,14 @@ async fn several_batches_are_deleted_and_running_or_recent_rows_are_kept() {
         )
         .await
         .unwrap();
-    trigger_schedule(&shop, "purge_idempotency_keys").await;
+    trigger_schedule(&runner, "purge_idempotency_keys").await;
     assert_eq!(
-        action_sentences(&shop, "purge_idempotency_keys").await,
+        action_sentences(&runner, "purge_idempotency_keys").await,
         ["Deleted 10001 idempotency keys"]
     );
-    trigger_schedule(&shop, "retain_sessions").await;
+    trigger_schedule(&runner, "retain_sessions").await;
     assert_eq!(
-        action_sentences(&shop, "retain_sessions").await,
+        action_sentences(&runner, "retain_sessions").await,
         [
             "Deleted 0 job sessions with their actions",
             "Deleted 1 jobs that were given up",
@@ -136,10 +136,10 @@ async fn several_batches_are_deleted_and_running_or_recent_rows_are_kept() {
 
 #[tokio::test]
 async fn partitions_are_created_in_advance() {
-    let shop = Shop::with(Consumers::none()).await;
-    trigger_schedule(&shop, "make_partitions").await;
+    let runner = JobRunner::with_consumers(Consumers::none()).await;
+    trigger_schedule(&runner, "make_partitions").await;
     assert_eq!(
-        action_sentences(&shop, "make_partitions").await,
+        action_sentences(&runner, "make_partitions").await,
         ["The partitions of this month and the next three exist"]
     );
 }

@@ -36,7 +36,7 @@ async fn people_are_added_listed_changed_and_removed() {
     );
     let she = app.bearer(token(&NewToken::new("mia")));
     she.accept_invitation().await.ok();
-    let me = she.at(Method::GET, "/v1/me").await.ok();
+    let me = she.request(Method::GET, "/v1/me").await.ok();
     let path = format!("/members/{}", me["user"]["id"].as_str().unwrap());
     let answer = ada.get(&path).await;
     let mia = answer.json();
@@ -73,7 +73,10 @@ async fn people_are_added_listed_changed_and_removed() {
         .if_match(&answer.etag())
         .await;
     stale.problem(StatusCode::PRECONDITION_FAILED, "precondition-failed");
-    let blind = ada.patch(&path, json!({"role": "admin"})).without("if-match").await;
+    let blind = ada
+        .patch(&path, json!({"role": "admin"}))
+        .without_header("if-match")
+        .await;
     blind.problem(StatusCode::PRECONDITION_REQUIRED, "precondition-required");
     she.post("/campaigns", json!({"name": "x", "budget": "1"}))
         .await
@@ -254,7 +257,7 @@ async fn a_leaving_member_loses_their_inbox_and_their_comments_stay() {
         assert_eq!(left, 0, "{table}");
     }
     assert_eq!(
-        ada.reads(&thread).await,
+        ada.thread_texts(&thread).await,
         [
             "Ada created campaign “Spring”",
             "Grace: goodbye",
@@ -320,7 +323,7 @@ async fn me_returns_the_person_and_their_teams() {
     let beta = app.db.team("Beta").await;
     app.member_of(&beta, "ada", Role::Viewer).await;
     app.member_of(&app.db.team("Secret").await, "bob", Role::Owner).await;
-    let me = ada.at(Method::GET, "/v1/me").await.ok();
+    let me = ada.request(Method::GET, "/v1/me").await.ok();
     assert_eq!((&me["issuer"], &me["subject"]), (&json!(ISSUER), &json!("ada")));
     assert_eq!(me["user"]["id"], json!(ada.id()));
     assert_eq!(
@@ -332,12 +335,12 @@ async fn me_returns_the_person_and_their_teams() {
     );
     let stranger = app
         .bearer(token(&NewToken::new("stranger")))
-        .at(Method::GET, "/v1/me")
+        .request(Method::GET, "/v1/me")
         .await
         .ok();
     assert_eq!((&stranger["user"], &stranger["teams"]), (&Value::Null, &json!([])));
     app.anonymous()
-        .at(Method::GET, "/v1/me")
+        .request(Method::GET, "/v1/me")
         .await
         .problem(StatusCode::UNAUTHORIZED, "unauthenticated");
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use axum::http::StatusCode;
 use daybook::jobs::{SessionSpec, with_job_session};
 use daybook::prelude::*;
-use daybook_tests::PATIENCE;
+use daybook_tests::WAIT_LIMIT;
 use daybook_tests::http::{Client, TestApp};
 use daybook_tests::jobs::NoteAction;
 use serde_json::{Value, json};
@@ -120,7 +120,7 @@ async fn a_page_size_of_one_gives_each_item_once() {
     let lines = (1..=3).map(|n| json!({"type": "console.line", "payload": {"message": n.to_string()}}).to_string());
     let lines = lines.collect::<Vec<_>>().join("\n") + "\n";
     let append = ada
-        .ask(axum::http::Method::POST, &format!("/runs/{run}/events"))
+        .team_request(axum::http::Method::POST, &format!("/runs/{run}/events"))
         .body(lines);
     append.header("content-type", "application/x-ndjson").await.ok();
 
@@ -195,7 +195,7 @@ async fn a_page_size_of_one_gives_each_item_once() {
     let untried: Vec<&str> = lists_of(&document).difference(&tried).copied().collect();
     assert_eq!(untried, WITHOUT_PAGES, "add the list to this test");
     // No file of the run stays open.
-    tokio::time::timeout(PATIENCE, app.runs.close(&app.database))
+    tokio::time::timeout(WAIT_LIMIT, app.runs.close(&app.database))
         .await
         .unwrap();
 }

@@ -59,13 +59,13 @@ async fn start_with_failing_routes(request_timeout: Duration) -> (TestApp, Clien
     let program = sample_program().routes(routes);
     let db = TestDb::with_migrations(program.migrations().clone()).await;
     let options = db.options().max_connections(4);
-    let app = TestApp::start_within(request_timeout, program, db, options).await;
+    let app = TestApp::start_program_with_timeout(request_timeout, program, db, options).await;
     let ada = app.member("ada", Role::Owner).await;
     (app, ada)
 }
 
 async fn start_failing_routes() -> (TestApp, Client) {
-    start_with_failing_routes(daybook_tests::PATIENCE).await
+    start_with_failing_routes(daybook_tests::WAIT_LIMIT).await
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn the_event_of_a_refusal_has_its_reason_and_no_recorded_events() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let other = app.db.team("Other").await;
-    ada.at_team(other.id)
+    ada.for_team(other.id)
         .get("/threads")
         .await
         .problem(StatusCode::NOT_FOUND, "not-found");
@@ -165,7 +165,7 @@ async fn the_event_of_a_refusal_has_its_reason_and_no_recorded_events() {
     );
     app.anonymous().get("/threads").await;
     assert_eq!(app.wide_event().await["error"]["code"], "unauthenticated");
-    app.anonymous().at(Method::GET, "/no/such/route").await;
+    app.anonymous().request(Method::GET, "/no/such/route").await;
     let event = app.wide_event().await;
     assert_eq!((&event["route"], &event["status_code"]), (&Value::Null, &json!(404)));
 }
@@ -254,7 +254,7 @@ async fn a_replayed_response_is_marked_and_records_no_events() {
     let ada = app.member("ada", Role::Owner).await;
     let create = || {
         ada.post("/campaigns", json!({"name": "Spring", "budget": "100"}))
-            .once("k-1")
+            .idempotency_key("k-1")
     };
     create().await.is(StatusCode::CREATED);
     let first = app.wide_event().await;
@@ -298,7 +298,7 @@ async fn a_live_socket_has_two_events_and_neither_has_its_ticket() {
     let ticket = ticket["ticket"].as_str().unwrap();
     let url = format!("ws://{address}/v1/teams/{}/live?ticket={ticket}", app.team.id);
     let mut socket = LiveClient::open(address, &url, None).await;
-    socket.until_pong().await;
+    socket.frames_until_pong().await;
     // The socket reads as long as it is open; that is not part of the request.
     let (_, thread) = ada.campaign_with_thread("Spring").await;
     socket.follow_thread(thread.trim_start_matches("/threads/"), None).await;
@@ -354,7 +354,7 @@ async fn a_program_can_add_its_own_rules_and_types() {
     });
     let db = TestDb::with_migrations(program.migrations().clone()).await;
     let options = db.options();
-    let app = TestApp::start_as(program, db, options).await;
+    let app = TestApp::start_program(program, db, options).await;
     app.anonymous().get("/carts").await.is(StatusCode::OK);
     let event = app.wide_event().await;
     assert_eq!(
@@ -378,7 +378,11 @@ async fn metrics_count_all_requests() {
     ada.create_campaign("Spring", "100").await;
     ada.get("/threads/no-id").await;
     app.wide_events().await;
-    let answer = app.anonymous().at(Method::GET, "/metrics").await.is(StatusCode::OK);
+    let answer = app
+        .anonymous()
+        .request(Method::GET, "/metrics")
+        .await
+        .is(StatusCode::OK);
     assert!(
         answer
             .header("content-type")

@@ -18,7 +18,7 @@ mod concurrency;
 mod connections;
 mod consumers;
 mod database_errors;
-mod doors;
+mod entry_points;
 mod events;
 mod harness;
 mod housekeeping;

@@ -90,13 +90,13 @@ async fn no_way_of_reading_moves_a_read_mark_back() {
 }
 
 /// Sends a request, and commits a member's removal while it is under way. Returns the response.
-async fn while_removed(app: &TestApp, member: &Client, ask: TestRequest) -> TestResponse {
+async fn while_removed(app: &TestApp, member: &Client, request: TestRequest) -> TestResponse {
     let mut removing = app.team.connection().await;
     removing.execute("BEGIN").await.unwrap();
     let remove = format!("DELETE FROM memberships WHERE user_id = '{}'", member.id());
     removing.execute(AssertSqlSafe(remove)).await.unwrap();
-    let answer = tokio::spawn(ask.into_future());
-    daybook_tests::somebody_waits_for_a_lock(&app.db).await;
+    let answer = tokio::spawn(request.into_future());
+    daybook_tests::wait_for_blocked_session(&app.db).await;
     removing.execute("COMMIT").await.unwrap();
     answer.await.unwrap()
 }

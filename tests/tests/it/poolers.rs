@@ -136,7 +136,7 @@ async fn many_teams_share_two_server_connections_and_nothing_else() {
         .max_connections(12);
     let app = TestApp::start_with(db.clone(), options).await;
     assert_eq!(
-        app.anonymous().at(Method::GET, "/readyz").await.ok(),
+        app.anonymous().request(Method::GET, "/readyz").await.ok(),
         json!({"status": "ok"})
     );
     daybook::events::ensure_partitions(&app.database).await.unwrap();
@@ -172,7 +172,7 @@ async fn many_teams_share_two_server_connections_and_nothing_else() {
         assert_eq!(events.len(), 4 * ROUNDS * 3, "created, changed, moved");
         assert!(events.iter().all(|event| event.actor.name() == format!("Ada-{name}")));
     }
-    let grace = teams[0].3.at(Method::GET, "/v1/me").await.ok();
+    let grace = teams[0].3.request(Method::GET, "/v1/me").await.ok();
     assert_eq!(grace["teams"].as_array().unwrap().len(), 3);
 
     // LISTEN would stay on a connection that other clients use next, so it isn't used; live updates are found by
@@ -219,7 +219,7 @@ pub async fn work(ada: Client, other_team: uuid::Uuid, name: String, worker: usi
         let label = format!("{name} {worker}.{round}");
         let new = || {
             ada.post("/campaigns", json!({"name": label, "budget": "1"}))
-                .once(&label.replace(' ', "-"))
+                .idempotency_key(&label.replace(' ', "-"))
         };
         let made = new().await.is(StatusCode::CREATED).json();
         assert_eq!(
@@ -240,7 +240,7 @@ pub async fn work(ada: Client, other_team: uuid::Uuid, name: String, worker: usi
         );
         let stale = ada.patch(&path, json!({"budget": "3"})).if_match("\"1\"").await;
         stale.problem(StatusCode::PRECONDITION_FAILED, "precondition-failed");
-        ada.at_team(other_team)
+        ada.for_team(other_team)
             .get(&path)
             .await
             .problem(StatusCode::NOT_FOUND, "not-found");
@@ -255,7 +255,7 @@ pub async fn work(ada: Client, other_team: uuid::Uuid, name: String, worker: usi
             .to_owned();
         let thread = format!("/threads/{thread}");
         assert_eq!(ada.comment(&thread, &label).await["seq"], 4);
-        let lines = ada.reads(&thread).await;
+        let lines = ada.thread_texts(&thread).await;
         assert_eq!(lines.len(), 4);
         assert!(lines.iter().all(|line| line.contains(&label)), "{lines:?}");
         assert!(ada.unread().await.is_empty());

@@ -18,7 +18,7 @@ const PAGE_BYTES: usize = (1 << 20) + 64 * 1024;
 const LONG: usize = 2_000_000;
 
 /// Returns a response's JSON, after checking that it has at most `most` bytes.
-async fn bounded(client: &Client, path: &str, most: usize) -> Value {
+async fn get_bounded(client: &Client, path: &str, most: usize) -> Value {
     let answer = client.get(path).await;
     let size = answer.text().len();
     assert!(size <= most, "{path}: {size} bytes, more than {most}");
@@ -73,7 +73,7 @@ async fn long_values_are_cut_in_pages_inbox_frames_and_stories_and_are_whole_by_
     let story = edit(&app, &spring.id, &texts).await;
 
     for query in ["", "?order=desc", "?group=true"] {
-        let page = bounded(&ada, &format!("{thread}/messages{query}"), PAGE_BYTES).await;
+        let page = get_bounded(&ada, &format!("{thread}/messages{query}"), PAGE_BYTES).await;
         assert_eq!(page["more"], false, "cut values leave room for all");
     }
     let page = ada.get(&format!("{thread}/messages?after_seq=1")).await.ok();
@@ -103,8 +103,8 @@ async fn long_values_are_cut_in_pages_inbox_frames_and_stories_and_are_whole_by_
         answer.problem(StatusCode::NOT_FOUND, "not-found");
     }
 
-    bounded(&ada, "/notifications", 64 * 1024).await;
-    assert!(bounded(&ada, &format!("/stories/{story}"), 64 * 1024 * 5).await["steps"].is_array());
+    get_bounded(&ada, "/notifications", 64 * 1024).await;
+    assert!(get_bounded(&ada, &format!("/stories/{story}"), 64 * 1024 * 5).await["steps"].is_array());
 
     let address = app.serve(|router| router).await;
     let mut live = LiveClient::connect(address, &ada).await;
@@ -148,7 +148,7 @@ async fn events_of_many_long_values_are_cut_as_a_whole() {
         emit_event(&tx, &model, UpdatedEventData { changes }).await.unwrap();
     }
     tx.commit().await.unwrap();
-    let page = bounded(&ada, &format!("{thread}/messages?after_seq=1"), 512 * 1024).await;
+    let page = get_bounded(&ada, &format!("{thread}/messages?after_seq=1"), 512 * 1024).await;
     let items = page["items"].as_array().unwrap();
     assert_eq!(items.len(), 3);
     for (item, begins) in items.iter().zip(["y", "[\"tag\"", "{\"a\":"]) {
@@ -168,7 +168,7 @@ async fn a_story_that_is_cut_at_its_size_says_so() {
     let stories = [(&texts[..], true), (&texts[..3], false)];
     for (texts, truncated) in stories {
         let story = edit(&app, &spring.id, texts).await;
-        let story = bounded(&ada, &format!("/stories/{story}"), (2 << 20) + 64 * 1024).await;
+        let story = get_bounded(&ada, &format!("/stories/{story}"), (2 << 20) + 64 * 1024).await;
         let steps = story["steps"].as_array().unwrap().len();
         assert_eq!(
             (&story["truncated"], steps < texts.len() - 1),
@@ -220,7 +220,7 @@ async fn pages_of_a_thread_end_where_their_bytes_do_and_fit_together() {
         let (mut seqs, mut pages, mut from) = (Vec::new(), 0, String::new());
         loop {
             let path = format!("{thread}/messages?limit=200&order={order}&group={group}{from}");
-            let page = bounded(&ada, &path, PAGE_BYTES).await;
+            let page = get_bounded(&ada, &path, PAGE_BYTES).await;
             let items = page["items"].as_array().unwrap();
             seqs.extend(items.iter().map(|item| item["seq"].as_i64().unwrap()));
             pages += 1;
@@ -258,7 +258,7 @@ impl std::fmt::Display for Long {
 async fn walk(client: &Client, path: &str) -> (usize, Vec<Value>) {
     let (mut pages, mut items, mut cursor) = (0, Vec::new(), String::new());
     loop {
-        let page = bounded(client, &format!("{path}?limit=200{cursor}"), PAGE_BYTES).await;
+        let page = get_bounded(client, &format!("{path}?limit=200{cursor}"), PAGE_BYTES).await;
         pages += 1;
         items.extend(page["items"].as_array().unwrap().clone());
         let Some(next) = page["next"].as_str() else {
@@ -300,7 +300,7 @@ async fn sessions_actions_and_their_story_are_bounded() {
     assert!(pages > 1, "{pages} page of 1.5 MB");
     let seqs: Vec<_> = actions.iter().map(|action| action["seq"].as_i64().unwrap()).collect();
     assert_eq!(seqs, (1..=25).collect::<Vec<_>>());
-    let story = bounded(&ada, &format!("/stories/{}", context.correlation_id), 5 << 19).await;
+    let story = get_bounded(&ada, &format!("/stories/{}", context.correlation_id), 5 << 19).await;
     assert!(story["steps"].as_array().unwrap().len() <= 12);
 }
 

@@ -5,8 +5,8 @@ use daybook::Error;
 use daybook::events::Consumers;
 use daybook::prelude::*;
 use daybook_tests::http::TestApp;
-use daybook_tests::jobs::{Note, Shop};
-use daybook_tests::{Stage, eventually};
+use daybook_tests::jobs::{JobRunner, Note};
+use daybook_tests::{TeamFixture, eventually};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor};
 
@@ -20,7 +20,7 @@ async fn migrate(db: &daybook::testing::TestDb, sql: &str) {
 }
 
 /// Runs a query whose plan a change of the table's column makes invalid.
-fn names() -> sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments> {
+fn select_names() -> sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments> {
     sqlx::query("SELECT name, note FROM widgets ORDER BY name")
 }
 
@@ -28,22 +28,22 @@ fn first() -> sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArgu
     sqlx::query("SELECT 1 AS one")
 }
 
-/// Returns a stage on which all connections have prepared [`names`].
-async fn prepared() -> Stage {
-    let stage = Stage::new().await;
-    stage.widget("w").await;
-    prepare(&stage).await;
-    stage
+/// Returns a fixture on which all connections have prepared [`select_names`].
+async fn prepared() -> TeamFixture {
+    let fixture = TeamFixture::new().await;
+    fixture.widget("w").await;
+    prepare(&fixture).await;
+    fixture
 }
 
-async fn prepare(stage: &Stage) {
+async fn prepare(fixture: &TeamFixture) {
     let mut open = Vec::new();
     for _ in 0..CONNECTIONS {
-        let tx = stage.begin().await;
-        tx.fetch_all(names()).await.unwrap();
+        let tx = fixture.begin().await;
+        tx.fetch_all(select_names()).await.unwrap();
         open.push(tx);
     }
-    assert_eq!(stage.database.connections().0 as usize, CONNECTIONS);
+    assert_eq!(fixture.database.connections().0 as usize, CONNECTIONS);
     for tx in open {
         tx.commit().await.unwrap();
     }
@@ -53,35 +53,35 @@ const CHANGE: &str = "ALTER TABLE widgets ALTER COLUMN name TYPE varchar(300)";
 
 #[tokio::test]
 async fn a_transaction_whose_first_statement_meets_a_stale_plan_continues_on_another_connection() {
-    let stage = prepared().await;
-    migrate(&stage.db, CHANGE).await;
-    let tx = stage.begin().await;
-    assert_eq!(tx.fetch_all(names()).await.unwrap().len(), 1);
+    let fixture = prepared().await;
+    migrate(&fixture.db, CHANGE).await;
+    let tx = fixture.begin().await;
+    assert_eq!(tx.fetch_all(select_names()).await.unwrap().len(), 1);
     tx.execute_sql(sqlx::query("UPDATE widgets SET note = 'written'"))
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(stage.count("widgets WHERE note = 'written'").await, 1);
+    assert_eq!(fixture.count("widgets WHERE note = 'written'").await, 1);
     // Also through SeaORM, which prepares its own statements.
-    prepare(&stage).await;
+    prepare(&fixture).await;
     let found = async || {
-        let tx = stage.database.read(&stage.ada.context).await.unwrap();
+        let tx = fixture.database.read(&fixture.ada.context).await.unwrap();
         let found = daybook_tests::widget::Entity::find().all(&tx).await;
         tx.commit().await.unwrap();
         found.unwrap().len()
     };
     assert_eq!(found().await, 1);
-    migrate(&stage.db, "ALTER TABLE widgets ALTER COLUMN note TYPE varchar(300)").await;
+    migrate(&fixture.db, "ALTER TABLE widgets ALTER COLUMN note TYPE varchar(300)").await;
     assert_eq!(found().await, 1);
 }
 
 #[tokio::test]
 async fn a_stale_plan_inside_a_transaction_costs_one_retry_in_total() {
-    let stage = prepared().await;
-    migrate(&stage.db, CHANGE).await;
-    let tx = stage.begin().await;
+    let fixture = prepared().await;
+    migrate(&fixture.db, CHANGE).await;
+    let tx = fixture.begin().await;
     tx.fetch_all(first()).await.unwrap();
-    let error = tx.fetch_all(names()).await.unwrap_err();
+    let error = tx.fetch_all(select_names()).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     assert!(error.is_retryable() && error.is_stale_plan());
     assert!(!error.to_string().contains("plan"), "{error}");
@@ -89,9 +89,9 @@ async fn a_stale_plan_inside_a_transaction_costs_one_retry_in_total() {
     // One concurrent request for each connection: each connection would fail once.
     let mut open = Vec::new();
     for _ in 0..CONNECTIONS {
-        let tx = stage.begin().await;
+        let tx = fixture.begin().await;
         tx.fetch_all(first()).await.unwrap();
-        tx.fetch_all(names()).await.unwrap();
+        tx.fetch_all(select_names()).await.unwrap();
         open.push(tx);
     }
     for tx in open {
@@ -101,34 +101,34 @@ async fn a_stale_plan_inside_a_transaction_costs_one_retry_in_total() {
 
 #[tokio::test]
 async fn work_is_run_again_and_reading_continues() {
-    let stage = prepared().await;
-    migrate(&stage.db, CHANGE).await;
+    let fixture = prepared().await;
+    migrate(&fixture.db, CHANGE).await;
     let attempts = std::sync::atomic::AtomicU32::new(0);
-    let read = stage
+    let read = fixture
         .database
-        .write_as(&stage.entry(), Role::Member, async |tx: &TeamTx| {
+        .write_as(&fixture.entry(), Role::Member, async |tx: &TeamTx| {
             attempts.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             tx.execute_sql(sqlx::query("UPDATE widgets SET note = 'once'")).await?;
-            Ok(tx.fetch_all(names()).await?.len())
+            Ok(tx.fetch_all(select_names()).await?.len())
         })
         .await
         .unwrap();
     assert_eq!((read, attempts.into_inner()), (1, 2));
 
-    prepare(&stage).await;
-    migrate(&stage.db, "ALTER TABLE widgets ALTER COLUMN note TYPE varchar(300)").await;
+    prepare(&fixture).await;
+    migrate(&fixture.db, "ALTER TABLE widgets ALTER COLUMN note TYPE varchar(300)").await;
     // In a read-only transaction any statement can be run again.
-    let tx = stage.database.read(&stage.ada.context).await.unwrap();
+    let tx = fixture.database.read(&fixture.ada.context).await.unwrap();
     tx.fetch_all(first()).await.unwrap();
-    assert_eq!(tx.fetch_all(names()).await.unwrap().len(), 1);
+    assert_eq!(tx.fetch_all(select_names()).await.unwrap().len(), 1);
     tx.commit().await.unwrap();
 }
 
 /// The same SQLSTATE is used for statements that never work.
 #[tokio::test]
 async fn an_unsupported_statement_is_not_retried() {
-    let stage = Stage::new().await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let tx = fixture.begin().await;
     let error = tx
         .fetch_all(sqlx::query("SELECT count(*) FROM widgets FOR UPDATE"))
         .await
@@ -162,7 +162,7 @@ async fn no_client_sees_a_column_change_its_type_or_be_added() {
             .if_match("*")
             .await
             .ok();
-            ada.reads(&thread).await;
+            ada.thread_texts(&thread).await;
             ada.comment(&thread, "hello").await;
             ada.get("/threads").await.ok();
             grace.inbox().await;
@@ -172,7 +172,7 @@ async fn no_client_sees_a_column_change_its_type_or_be_added() {
             ada.get(&format!("/stories/{story}")).await.ok();
             ada.get("/job-sessions").await.ok();
             ada.get("/runs").await.ok();
-            ada.at(Method::GET, "/v1/me").await.ok();
+            ada.request(Method::GET, "/v1/me").await.ok();
         }
     };
     everything(1).await;
@@ -194,25 +194,25 @@ async fn no_client_sees_a_column_change_its_type_or_be_added() {
 
 #[tokio::test]
 async fn consumers_jobs_and_the_relay_continue() {
-    let shop = Shop::with(Consumers::of([mirror::CONSUMER]).unwrap()).await;
-    shop.began("mirror").await;
+    let runner = JobRunner::with_consumers(Consumers::of([mirror::CONSUMER]).unwrap()).await;
+    runner.wait_for_consumer("mirror").await;
     let mut mirrored = 0;
     let mut round = async |sql: &str| {
         if !sql.is_empty() {
-            migrate(&shop.stage.db, sql).await;
+            migrate(&runner.fixture.db, sql).await;
         }
         for n in 0..3 {
             let name = format!("{sql} {n}");
-            let job = shop
-                .ask(Note {
+            let job = runner
+                .enqueue(Note {
                     text: format!("noted {name}"),
                 })
                 .await;
-            shop.stage.widget(&name).await;
-            shop.until(job, &["1 succeeded"]).await;
+            runner.fixture.widget(&name).await;
+            runner.wait_for_attempts(job, &["1 succeeded"]).await;
             mirrored += 2;
         }
-        eventually(sql, async || shop.stage.count("jottings").await == mirrored).await;
+        eventually(sql, async || runner.fixture.count("jottings").await == mirrored).await;
     };
     round("").await;
     round("ALTER TABLE events ADD COLUMN origin text").await;
@@ -220,10 +220,10 @@ async fn consumers_jobs_and_the_relay_continue() {
     round("ALTER TABLE consumer_cursors ALTER COLUMN consumer TYPE varchar(300)").await;
     round("ALTER TABLE job_requests ADD COLUMN origin text").await;
     round("ALTER TABLE widgets ALTER COLUMN name TYPE varchar(300)").await;
-    shop.idle().await;
+    runner.wait_until_idle().await;
     let failed: Vec<(String, String, Option<Value>)> =
         sqlx::query_as("SELECT job_name, status, error FROM job_sessions WHERE status IN ('failed', 'lost')")
-            .fetch_all(&mut shop.stage.team.connection().await)
+            .fetch_all(&mut runner.fixture.team.connection().await)
             .await
             .unwrap();
     assert_eq!(failed, [], "no attempt was lost");

@@ -4,7 +4,7 @@ use daybook::events::Consumers;
 use daybook::prelude::*;
 use daybook::testing::TestDb;
 use daybook_tests::http::{TestApp, sample_program};
-use daybook_tests::jobs::{hire, quick};
+use daybook_tests::jobs::{start_workers, test_worker_options};
 use daybook_tests::{campaign, eventually};
 use serde_json::{Value, json};
 
@@ -32,14 +32,14 @@ async fn a_requests_events_jobs_and_their_events_are_one_story() {
     let program = sample_program().consumers(Consumers::of([approve::CONSUMER]).unwrap());
     let db = TestDb::with_migrations(sample_program().migrations().clone()).await;
     let options = db.options();
-    let app = TestApp::start_as(program, db, options).await;
+    let app = TestApp::start_program(program, db, options).await;
     let ada = app.member("ada", Role::Owner).await;
-    let workers = hire(&app.db, &app.database, &quick()).await;
+    let workers = start_workers(&app.db, &app.database, &test_worker_options()).await;
     let watching = daybook::tenancy::WorkerDatabase::connect(app.db.owner_options(), 1)
         .await
         .unwrap();
     eventually("the consumer has started", async || {
-        !daybook::jobs::watch(&watching).await.unwrap().lags.is_empty()
+        !daybook::jobs::queue_state(&watching).await.unwrap().lags.is_empty()
     })
     .await;
     ada.post("/campaigns", json!({"name": "Spring", "budget": "100"}))

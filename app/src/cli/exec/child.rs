@@ -32,9 +32,9 @@ const OUTPUT_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 const TERMINATE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Receives the signals that are forwarded to the program.
-pub(super) struct Signals(Vec<(UnixSignal, Signal)>);
+pub(super) struct ProcessSignals(Vec<(UnixSignal, Signal)>);
 
-impl Signals {
+impl ProcessSignals {
     pub(super) fn listen() -> Self {
         let wanted = [
             (UnixSignal::SIGINT, SignalKind::interrupt()),
@@ -111,7 +111,7 @@ impl Child {
     /// Waits until the program has ended and its output has been read.
     pub(super) async fn run(
         mut self,
-        mut signals: Signals,
+        mut signals: ProcessSignals,
         stop_requests: &mut watch::Receiver<StopRequest>,
     ) -> ProgramEnd {
         let pid = self

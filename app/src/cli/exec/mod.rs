@@ -21,7 +21,7 @@ use clap::Args as ClapArgs;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use self::child::{Child, Signals};
+use self::child::{Child, ProcessSignals};
 use self::lines::LineBuffer;
 use self::naming::name_of;
 use self::program_end::ProgramEnd;
@@ -86,7 +86,7 @@ pub(super) async fn run(config: &Config, args: Args) -> ExitCode {
         }
     };
     if !uploaded {
-        let mut signals = Signals::listen();
+        let mut signals = ProcessSignals::listen();
         tokio::select! {
             () = &mut uploading => {}
             () = sleep(Duration::from_secs(args.patience)) => report_unsent(&lines),
@@ -104,7 +104,7 @@ async fn run_program(
     mut stop_requests: watch::Receiver<StopRequest>,
 ) -> u8 {
     // Signals are caught before the program starts, so that none ends `exec` alone.
-    let signals = Signals::listen();
+    let signals = ProcessSignals::listen();
     if let Some(mut link_ready) = link_ready {
         // After the timeout the program starts without a link.
         let _ = timeout(LINK_TIMEOUT, link_ready.wait_for(|link_ready| *link_ready)).await;

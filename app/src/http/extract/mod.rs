@@ -18,13 +18,13 @@ mod added;
 mod fuzz;
 mod json;
 mod json_value;
-mod moment;
 mod nul;
 mod page;
 mod path;
 mod query;
 mod read_error;
 mod strings;
+mod timestamp;
 mod version;
 
 pub(crate) use accept::{Acceptable, accepted};
@@ -34,8 +34,8 @@ pub use json::Json;
 #[cfg(feature = "server")]
 pub(crate) use json::body_limit;
 pub(crate) use json::media_type;
-pub(crate) use moment::moment;
 pub use page::{ByteBudget, MAX_PAGE_BYTES, Page, PageParams};
 pub use path::Path;
 pub use query::Query;
+pub(crate) use timestamp::timestamp;
 pub use version::{IfMatch, Version};

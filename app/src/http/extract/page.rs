@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::moment::is_unstorable;
+use super::timestamp::is_unstorable;
 use crate::error::{Error, Result};
 
 const MAX_LIMIT: u64 = 200;

@@ -185,10 +185,10 @@ mod tests {
 
     #[test]
     fn a_version_is_parsed_as_it_was_written() {
-        let moment = DateTime::from_timestamp(1_767_322_445, 123_456_789).unwrap();
-        assert_eq!(Version::at(moment).to_string(), "\"1767322445123456\"");
+        let timestamp = DateTime::from_timestamp(1_767_322_445, 123_456_789).unwrap();
+        assert_eq!(Version::at(timestamp).to_string(), "\"1767322445123456\"");
         for version in [
-            Version::at(moment),
+            Version::at(timestamp),
             Version::of(&7),
             Version::of("a \"quoted\" % ü"),
             Version::of(""),

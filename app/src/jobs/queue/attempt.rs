@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::jobs::job::Job;
 use crate::jobs::payload::Envelope;
-use crate::jobs::sentence::Sentence;
+use crate::jobs::sentence::JobSentence;
 use crate::jobs::session::{CANCELLED, with_job_session};
 use crate::jobs::spec::SessionSpec;
 use crate::json::{MAX_JSON_DEPTH, Unreadable, is_too_deep, refuse_too_deep};
@@ -69,12 +69,12 @@ async fn attempt<J: Job>(database: &Database, job: &graphile_worker::Job) -> Res
     // If the job's own functions panic here, the attempt must still be recorded.
     let name_and_sentence = parsed.as_ref().ok().and_then(|job| {
         catch_unwind(AssertUnwindSafe(|| {
-            (job.session_name(), Sentence::of(|| job.sentence()))
+            (job.session_name(), JobSentence::of(|| job.sentence()))
         }))
         .ok()
     });
     let spec = match name_and_sentence {
-        Some((name, sentence)) => spec.named(name).told_as(sentence),
+        Some((name, sentence)) => spec.named(name).with_sentence(sentence),
         None => spec,
     };
     let outcome = with_job_session(database, spec, |session| async move { parsed?.run(&session).await }).await;

@@ -21,9 +21,9 @@ pub(super) use self::attempt::Attempt;
 use self::by_priority::ByPriority;
 use self::quarantine::Scope;
 use super::parts::JobsParts;
+use super::read_queue_state::poll_queue_state;
 use super::registry::Jobs;
 use super::relay::Relay;
-use super::watch::keep_watching;
 use super::worker_options::WorkerOptions;
 use crate::error::{Error, Result};
 use crate::tenancy::{Database, WorkerDatabase};
@@ -38,7 +38,7 @@ const COMPLETION_BATCH_DELAY: Duration = Duration::from_millis(2);
 /// Delay before the next fetch if the last one returned nothing.
 const IDLE_FETCH_DELAY: Duration = Duration::from_millis(100);
 /// Interval at which the figures of `/metrics` about the queue are read.
-const WATCH_INTERVAL: Duration = Duration::from_secs(15);
+const QUEUE_STATE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// The running workers of a process.
 #[derive(Debug)]
@@ -73,14 +73,14 @@ impl Workers {
         tasks.spawn(until(stop.subscribe(), relay.run()));
         let sweeping = sweep(database.clone(), workers.clone(), options.clone());
         tasks.spawn(until(stop.subscribe(), sweeping));
-        let watching = keep_watching(
-            parts.last_watched.clone(),
+        let polling = poll_queue_state(
+            parts.last_queue_state.clone(),
             workers.clone(),
-            WATCH_INTERVAL,
+            QUEUE_STATE_INTERVAL,
             options.lost_after,
             database.clock().clone(),
         );
-        tasks.spawn(until(stop.subscribe(), watching));
+        tasks.spawn(until(stop.subscribe(), polling));
         tasks.spawn(queue.run(stop.subscribe()));
         Ok(Self {
             stop,

@@ -17,7 +17,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::jobs::queue_state::QUARANTINED;
+use crate::jobs::queue_state::QUARANTINED_PREFIX;
 use crate::jobs::session::with_job_session;
 use crate::jobs::spec::{SessionSpec, is_name};
 use crate::json::{MAX_JSON_DEPTH, Unreadable};
@@ -46,7 +46,7 @@ struct Quarantined {
 /// The readable part of a payload with an unreadable input: serde_json skips a raw value without checking its depth and
 /// its numbers.
 #[derive(Deserialize)]
-struct Envelope<'a> {
+struct ReadableEnvelope<'a> {
     job_id: Option<Uuid>,
     context: Option<Context>,
     #[serde(borrow)]
@@ -150,7 +150,7 @@ async fn quarantine(workers: &WorkerDatabase, ids: &[i64]) -> Result<Vec<Quarant
         FROM quarantined q JOIN bad b ON b.id = q.id JOIN graphile_worker._private_tasks t ON t.id = b.task_id",
     )
     .bind(ids)
-    .bind(format!("{QUARANTINED}the payload can't be read as JSON"));
+    .bind(format!("{QUARANTINED_PREFIX}the payload can't be read as JSON"));
     let rows = tx.fetch_all(query).await?;
     tx.commit().await?;
     rows.iter()
@@ -168,7 +168,7 @@ async fn quarantine(workers: &WorkerDatabase, ids: &[i64]) -> Result<Vec<Quarant
 /// Writes a failed session for a quarantined job, for its team. The session has no job of the queue, so it can't be
 /// retried.
 async fn record_failure(database: &Database, job: &Quarantined) {
-    let Ok(Envelope {
+    let Ok(ReadableEnvelope {
         job_id,
         context: Some(context),
         ..

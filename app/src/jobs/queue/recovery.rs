@@ -34,9 +34,9 @@ pub(super) async fn recover(workers: &WorkerDatabase, recovered: &JobRecoveryCon
     )
     .await
     {
-        Ok(Attempt::NotBegun) => JobRecoveryResult::Default,
-        Ok(Attempt::Lost) => JobRecoveryResult::FailWithBackoff,
-        Ok(Attempt::Cancelled) => {
+        Ok(AttemptState::NotBegun) => JobRecoveryResult::Default,
+        Ok(AttemptState::Lost) => JobRecoveryResult::FailWithBackoff,
+        Ok(AttemptState::Cancelled) => {
             let last = sqlx::query(
                 "UPDATE graphile_worker._private_jobs SET max_attempts = attempts WHERE id = $1 RETURNING id",
             );
@@ -56,7 +56,7 @@ pub(super) async fn recover(workers: &WorkerDatabase, recovered: &JobRecoveryCon
 }
 
 /// The state of a dead worker's attempt.
-enum Attempt {
+enum AttemptState {
     /// The worker had only fetched the job.
     NotBegun,
     Lost,
@@ -65,7 +65,7 @@ enum Attempt {
 }
 
 /// Marks an attempt that had begun as lost, or as cancelled if that was requested.
-async fn lose_attempt(workers: &WorkerDatabase, team_id: Uuid, job_id: Uuid, attempt: i32) -> Result<Attempt> {
+async fn lose_attempt(workers: &WorkerDatabase, team_id: Uuid, job_id: Uuid, attempt: i32) -> Result<AttemptState> {
     // A session that was cancelled when its process stopped has the same attempt number. It is not lost.
     let query = sqlx::query(
         "WITH begun AS (
@@ -85,9 +85,9 @@ async fn lose_attempt(workers: &WorkerDatabase, team_id: Uuid, job_id: Uuid, att
         .bind(attempt)
         .bind(lost("its worker died"));
     Ok(match workers.fetch_all_on_side_pool(query).await?.first() {
-        None => Attempt::NotBegun,
-        Some(row) if row.try_get("cancelled")? => Attempt::Cancelled,
-        Some(_) => Attempt::Lost,
+        None => AttemptState::NotBegun,
+        Some(row) if row.try_get("cancelled")? => AttemptState::Cancelled,
+        Some(_) => AttemptState::Lost,
     })
 }
 

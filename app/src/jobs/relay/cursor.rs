@@ -14,8 +14,8 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::jobs::queue_state::{JobFigures, Lag};
-use crate::tenancy::moments::clamped;
+use crate::jobs::queue_state::{JobCounts, Lag};
+use crate::tenancy::timestamps::clamped;
 use crate::tenancy::{WorkerDatabase, WorkerTx};
 
 /// Maximum number of events that a lag counts.
@@ -26,14 +26,14 @@ const RESTORED: &str = "age(e.xmin) >= $1";
 
 /// The position of one consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Cursor {
+pub(super) struct ConsumerCursor {
     pub(super) consumer: String,
-    pub(super) at: At,
+    pub(super) at: EventPosition,
 }
 
 /// A position in the order of events.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct At {
+pub(super) struct EventPosition {
     transaction_id: i64,
     event_id: Uuid,
     /// Whether the position is among restored events, which have the transaction ids of another cluster.
@@ -44,7 +44,7 @@ pub(super) struct At {
 
 /// The columns of an event that the relay may read.
 #[derive(Debug, Clone)]
-pub(super) struct Envelope {
+pub(super) struct EventEnvelope {
     pub(super) team_id: Uuid,
     pub(super) id: Uuid,
     pub(super) transaction_id: i64,
@@ -85,8 +85,8 @@ impl Cluster {
     }
 
     /// Returns the position before the first event that was written in this cluster.
-    fn beginning(&self, restored_to: Uuid) -> At {
-        At {
+    fn beginning(&self, restored_to: Uuid) -> EventPosition {
+        EventPosition {
             transaction_id: self.next - i64::from(self.age),
             event_id: Uuid::nil(),
             restored: false,
@@ -151,7 +151,7 @@ pub(in crate::jobs) async fn lags(workers: &WorkerDatabase) -> Result<Vec<Lag>> 
                 events: row.try_get("events")?,
                 since: row.try_get("since")?,
                 moved_at: row.try_get("updated_at")?,
-                jobs: JobFigures::default(),
+                jobs: JobCounts::default(),
             })
         })
         .collect()
@@ -159,7 +159,7 @@ pub(in crate::jobs) async fn lags(workers: &WorkerDatabase) -> Result<Vec<Lag>> 
 
 /// Returns the cursors of these consumers. A missing one is created at the current position: its consumer receives the
 /// events that are recorded after this.
-pub(super) async fn cursors(tx: &mut WorkerTx, cluster: &Cluster, consumers: &[&str]) -> Result<Vec<Cursor>> {
+pub(super) async fn cursors(tx: &mut WorkerTx, cluster: &Cluster, consumers: &[&str]) -> Result<Vec<ConsumerCursor>> {
     const READ: &str = "SELECT consumer, transaction_id, event_id, system_identifier, restored, restored_to
          FROM consumer_cursors WHERE consumer = ANY($1)";
     let mut rows = tx.fetch_all(sqlx::query(READ).bind(consumers)).await?;
@@ -178,9 +178,9 @@ pub(super) async fn cursors(tx: &mut WorkerTx, cluster: &Cluster, consumers: &[&
     }
     let mut cursors = Vec::with_capacity(rows.len());
     for row in &rows {
-        let mut cursor = Cursor {
+        let mut cursor = ConsumerCursor {
             consumer: row.try_get("consumer")?,
-            at: At {
+            at: EventPosition {
                 transaction_id: row.try_get("transaction_id")?,
                 event_id: row.try_get("event_id")?,
                 restored: row.try_get("restored")?,
@@ -188,7 +188,7 @@ pub(super) async fn cursors(tx: &mut WorkerTx, cluster: &Cluster, consumers: &[&
             },
         };
         if row.try_get::<&str, _>("system_identifier")? != cluster.identifier {
-            cursor.at = rebased(tx, cluster, cursor.at).await?;
+            cursor.at = translated_position(tx, cluster, cursor.at).await?;
             tracing::warn!(
                 consumer = cursor.consumer,
                 "jobs: relay: the database was moved to another cluster; events from there that were not handed over come first"
@@ -214,13 +214,13 @@ async fn restored_ahead(tx: &mut WorkerTx, cluster: &Cluster) -> Result<Uuid> {
 }
 
 /// Translates a position of another cluster into this one.
-async fn rebased(tx: &mut WorkerTx, cluster: &Cluster, at: At) -> Result<At> {
+async fn translated_position(tx: &mut WorkerTx, cluster: &Cluster, at: EventPosition) -> Result<EventPosition> {
     let sql = format!("SELECT EXISTS (SELECT FROM events e WHERE {RESTORED}) AS restored");
     let row = tx
         .fetch_one(sqlx::query(sqlx::AssertSqlSafe(sql)).bind(cluster.age))
         .await?;
     Ok(if row.try_get("restored")? {
-        At { restored: true, ..at }
+        EventPosition { restored: true, ..at }
     } else {
         cluster.beginning(at.restored_to)
     })
@@ -230,7 +230,12 @@ async fn rebased(tx: &mut WorkerTx, cluster: &Cluster, at: At) -> Result<At> {
 ///
 /// # Errors
 /// Those of any database statement.
-pub(super) async fn next(tx: &mut WorkerTx, cluster: &Cluster, at: &At, limit: i64) -> Result<(Vec<Envelope>, At)> {
+pub(super) async fn next(
+    tx: &mut WorkerTx,
+    cluster: &Cluster,
+    at: &EventPosition,
+    limit: i64,
+) -> Result<(Vec<EventEnvelope>, EventPosition)> {
     const COLUMNS: &str = "e.team_id, e.id, e.transaction_id, e.event_type, e.object_type, e.correlation_id";
     let (which, until) = if at.restored {
         (format!("e.id > $4 AND {RESTORED}"), i64::MAX)
@@ -254,19 +259,19 @@ pub(super) async fn next(tx: &mut WorkerTx, cluster: &Cluster, at: &At, limit: i
     let rows = tx.fetch_all(query).await?;
     let envelopes = rows.iter().map(envelope).collect::<Result<Vec<_>>>()?;
     let after = match envelopes.last() {
-        Some(last) => At {
+        Some(last) => EventPosition {
             transaction_id: last.transaction_id,
             event_id: last.id,
             ..at.clone()
         },
-        None if at.restored => begin_here(tx, cluster).await?,
+        None if at.restored => first_own_position(tx, cluster).await?,
         None => at.clone(),
     };
     Ok((envelopes, after))
 }
 
 /// Returns the position from which this cluster's own events are handed over, after all restored events.
-async fn begin_here(tx: &mut WorkerTx, cluster: &Cluster) -> Result<At> {
+async fn first_own_position(tx: &mut WorkerTx, cluster: &Cluster) -> Result<EventPosition> {
     let sql = format!(
         "SELECT coalesce((SELECT e.id FROM events e WHERE {RESTORED} ORDER BY e.id DESC LIMIT 1),
             '00000000-0000-0000-0000-000000000000') AS restored_to"
@@ -277,8 +282,8 @@ async fn begin_here(tx: &mut WorkerTx, cluster: &Cluster) -> Result<At> {
     Ok(cluster.beginning(row.try_get("restored_to")?))
 }
 
-fn envelope(row: &PgRow) -> Result<Envelope> {
-    Ok(Envelope {
+fn envelope(row: &PgRow) -> Result<EventEnvelope> {
+    Ok(EventEnvelope {
         team_id: row.try_get("team_id")?,
         id: row.try_get("id")?,
         transaction_id: row.try_get("transaction_id")?,
@@ -289,7 +294,7 @@ fn envelope(row: &PgRow) -> Result<Envelope> {
 }
 
 /// Saves the position of these consumers.
-pub(super) async fn save(tx: &mut WorkerTx, cluster: &Cluster, consumers: &[&str], at: &At) -> Result<()> {
+pub(super) async fn save(tx: &mut WorkerTx, cluster: &Cluster, consumers: &[&str], at: &EventPosition) -> Result<()> {
     let query = sqlx::query(
         "UPDATE consumer_cursors SET transaction_id = $2, event_id = $3, restored = $4, restored_to = $5,
             system_identifier = $6, updated_at = clock_timestamp()

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::cursor::{self, At, Cluster, Envelope};
+use super::cursor::{self, Cluster, EventEnvelope, EventPosition};
 use crate::error::Result;
 use crate::events::{ConsumerDef, EventType, RunFn};
 use crate::jobs::consume::ConsumeEvents;
@@ -28,7 +28,7 @@ pub(super) async fn hand_over(tx: &mut WorkerTx, durable: &[&'static ConsumerDef
     let cluster = Cluster::now(tx).await?;
     let names: Vec<&str> = durable.iter().map(|consumer| consumer.name).collect();
     // Most consumers have the same position. Their events are read once.
-    let mut positions: HashMap<At, Vec<&'static ConsumerDef>> = HashMap::new();
+    let mut positions: HashMap<EventPosition, Vec<&'static ConsumerDef>> = HashMap::new();
     for cursor in cursor::cursors(tx, &cluster, &names).await? {
         if let Some(consumer) = durable.iter().find(|consumer| consumer.name == cursor.consumer) {
             positions.entry(cursor.at).or_default().push(consumer);
@@ -57,12 +57,12 @@ pub(super) async fn hand_over(tx: &mut WorkerTx, durable: &[&'static ConsumerDef
 
 /// Returns the jobs that deliver to a consumer those of these events that it is registered for. Each job has its
 /// context.
-fn deliveries(consumer: &'static ConsumerDef, envelopes: &[Envelope]) -> Vec<(Context, ConsumeEvents)> {
+fn deliveries(consumer: &'static ConsumerDef, envelopes: &[EventEnvelope]) -> Vec<(Context, ConsumeEvents)> {
     let matching = envelopes.iter().filter(|envelope| {
         let event_type: Result<EventType> = envelope.event_type.parse();
         event_type.is_ok_and(|event_type| consumer.is_for(event_type, &envelope.object_type))
     });
-    let delivery = |envelopes: &[&Envelope]| {
+    let delivery = |envelopes: &[&EventEnvelope]| {
         let first = envelopes.first()?;
         let is_one_story = envelopes
             .iter()
@@ -77,7 +77,7 @@ fn deliveries(consumer: &'static ConsumerDef, envelopes: &[Envelope]) -> Vec<(Co
     };
     match consumer.run {
         RunFn::Slice(_) | RunFn::DurableSlice(_) => {
-            let mut teams: BTreeMap<Uuid, Vec<&Envelope>> = BTreeMap::new();
+            let mut teams: BTreeMap<Uuid, Vec<&EventEnvelope>> = BTreeMap::new();
             for envelope in matching {
                 teams.entry(envelope.team_id).or_default().push(envelope);
             }

@@ -142,7 +142,7 @@ impl Relay {
     /// Hands over one request, or marks it as refused. Returns false if another process is the leader.
     async fn hand_over_one(&mut self, request: RequestId) -> Result<bool> {
         let mut tx = self.workers.begin().await?;
-        if !lead(&mut tx).await? {
+        if !take_leadership(&mut tx).await? {
             return Ok(false);
         }
         tx.execute(sqlx::query("SAVEPOINT one")).await?;
@@ -165,7 +165,7 @@ impl Relay {
     /// Hands over one batch of requests and of events.
     async fn pass(&mut self) -> Result<Pass> {
         let mut tx = self.workers.begin().await?;
-        if !lead(&mut tx).await? {
+        if !take_leadership(&mut tx).await? {
             return Ok(Pass::NotLeader);
         }
         let batch = requests::hand_over_next(&mut tx, &self.scan, BATCH).await?;
@@ -214,7 +214,7 @@ fn is_of_its_row(error: &Error) -> bool {
 }
 
 /// Makes this process the leader until the transaction ends. Returns false if another process is.
-async fn lead(tx: &mut WorkerTx) -> Result<bool> {
+async fn take_leadership(tx: &mut WorkerTx) -> Result<bool> {
     let leader = sqlx::query("SELECT FROM consumer_cursors WHERE consumer = '' FOR UPDATE SKIP LOCKED");
     if tx.fetch_optional(leader).await?.is_some() {
         return Ok(true);

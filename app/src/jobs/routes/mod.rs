@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::http::{Json, Page, PageParams, Path, Query, ServiceState, Team, moment};
+use crate::http::{Json, Page, PageParams, Path, Query, ServiceState, Team, timestamp};
 use crate::jobs::store::{self, SessionFilter};
 use crate::jobs::view::{ActionView, SessionView};
 
@@ -49,7 +49,7 @@ struct SessionParams {
 
 impl SessionParams {
     fn filter(&self) -> Result<SessionFilter> {
-        let since = self.since.as_deref().map(|text| moment("since", text));
+        let since = self.since.as_deref().map(|text| timestamp("since", text));
         let uuid = |name: &str, text: Option<&str>| {
             text.map(|text| Uuid::try_parse(text).map_err(|_| Error::invalid(name, "must be a UUID")))
                 .transpose()

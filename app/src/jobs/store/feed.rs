@@ -5,7 +5,7 @@ use sqlx::Row as _;
 use super::rows::{ActionRow, action_row, session_row};
 use crate::error::{Error, Result};
 use crate::jobs::view::{ActionView, SessionView};
-use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx, from_window};
+use crate::tenancy::{FeedPosition, FeedWindow, Snapshot, TeamTx, from_window};
 
 /// A page of changes in a team's sessions.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub struct SessionFeedPage {
     /// The number of rows that were read.
     pub read: usize,
     /// The position of the last row.
-    pub last: Option<FeedPlace>,
+    pub last: Option<FeedPosition>,
     /// The current snapshot.
     pub now: Snapshot,
 }
@@ -65,7 +65,7 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<Sessio
             continue;
         };
         page.read += 1;
-        page.last = Some(FeedPlace {
+        page.last = Some(FeedPosition {
             transaction_id,
             id: row.try_get("m_session_id")?,
             seq: row.try_get("m_seq")?,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::jobs::outcome::Status;
-use crate::jobs::sentence::{Sentence, SentencePart};
+use crate::jobs::sentence::{JobSentence, SentencePart};
 use crate::jobs::view::{ActionView, SessionView};
 use crate::json::{MAX_JSON_DEPTH, read_column};
 
@@ -127,7 +127,7 @@ impl From<SessionRow> for SessionView {
             attempt: row.attempt,
             max_attempts: row.max_attempts,
             status: row.status,
-            parts: row.parts.unwrap_or_else(|| Sentence::whole(&row.sentence)),
+            parts: row.parts.unwrap_or_else(|| JobSentence::whole(&row.sentence)),
             sentence: row.sentence,
             input: row.input,
             error: row.error,
@@ -150,7 +150,7 @@ impl From<ActionRow> for ActionView {
             seq: row.seq,
             at: row.at,
             kind: row.action_type,
-            parts: row.parts.unwrap_or_else(|| Sentence::whole(&row.sentence)),
+            parts: row.parts.unwrap_or_else(|| JobSentence::whole(&row.sentence)),
             sentence: row.sentence,
             payload: row.payload,
             unreadable: row.unreadable,

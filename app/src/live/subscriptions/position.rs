@@ -12,9 +12,9 @@ use crate::live::hub::TeamTopic;
 use crate::live::shared_reads::PAGE_ROWS;
 use crate::live::topic::Topic;
 use crate::notifications::InboxState;
-use crate::runs::RunNews;
-use crate::tenancy::{FeedPlace, FeedWindow, Snapshot};
-use crate::threads::{Changes, Cursor, FeedPiece, Message, ThreadRef};
+use crate::runs::RunFeedPage;
+use crate::tenancy::{FeedPosition, FeedWindow, Snapshot};
+use crate::threads::{Changes, Cursor, Message, MessageFeedPage, ThreadRef};
 
 /// A subscription to one topic.
 pub(super) struct Subscription {
@@ -32,7 +32,7 @@ pub(super) enum Position {
         revision: Option<i64>,
     },
     Thread(Cursor),
-    Feed(FeedPosition),
+    Feed(FeedProgress),
     /// The version of the state that was sent last.
     Inbox(Option<i64>),
 }
@@ -40,18 +40,18 @@ pub(super) enum Position {
 /// Describes a page of a feed that was read.
 struct FeedRead {
     rows: usize,
-    last: Option<FeedPlace>,
+    last: Option<FeedPosition>,
     now: Snapshot,
 }
 
 /// The client's position in the feed of a team's messages, sessions or runs.
 #[derive(Debug)]
-pub(super) struct FeedPosition {
+pub(super) struct FeedProgress {
     /// The client has everything that was visible in this snapshot; `None` before the first read.
     pub(super) since: Option<Snapshot>,
     /// While there are several pages: the snapshot of the first one.
     pub(super) until: Option<Snapshot>,
-    pub(super) after: FeedPlace,
+    pub(super) after: FeedPosition,
     /// Whether the frame `subscribed` was sent.
     pub(super) announced: bool,
 }
@@ -60,9 +60,9 @@ pub(super) struct FeedPosition {
 pub(super) enum ReadPage {
     Head(Option<(ThreadRef, Cursor)>),
     Thread(Option<Box<Changes>>),
-    Feed(FeedPiece),
+    Feed(MessageFeedPage),
     Sessions(SessionFeedPage),
-    Runs(RunNews),
+    Runs(RunFeedPage),
     Inbox(Box<InboxState>),
 }
 
@@ -88,29 +88,31 @@ impl Subscription {
             }),
             (ReadPage::Head(Some((thread, head))), _) => self.start_thread(&thread, head),
             (ReadPage::Thread(Some(changes)), _) => self.apply_changes(from, *changes),
-            (ReadPage::Feed(piece), _) => {
+            (ReadPage::Feed(feed_page), _) => {
                 let read = FeedRead {
-                    rows: piece.messages.len(),
-                    last: piece.messages.last().map(|(position, ..)| *position),
-                    now: piece.now,
+                    rows: feed_page.messages.len(),
+                    last: feed_page.messages.last().map(|(position, ..)| *position),
+                    now: feed_page.now,
                 };
-                self.apply_feed(topic, read, |old, new| feed_frames(by_thread(piece.messages), old, new))
+                self.apply_feed(topic, read, |old, new| {
+                    feed_frames(by_thread(feed_page.messages), old, new)
+                })
             }
-            (ReadPage::Sessions(news), _) => {
+            (ReadPage::Sessions(feed_page), _) => {
                 let read = FeedRead {
-                    rows: news.read,
-                    last: news.last,
-                    now: news.now,
+                    rows: feed_page.read,
+                    last: feed_page.last,
+                    now: feed_page.now,
                 };
-                self.apply_feed(topic, read, |old, new| session_frames(news.sessions, old, new))
+                self.apply_feed(topic, read, |old, new| session_frames(feed_page.sessions, old, new))
             }
-            (ReadPage::Runs(news), _) => {
+            (ReadPage::Runs(feed_page), _) => {
                 let read = FeedRead {
-                    rows: news.read,
-                    last: news.last,
-                    now: news.now,
+                    rows: feed_page.read,
+                    last: feed_page.last,
+                    now: feed_page.now,
                 };
-                self.apply_feed(topic, read, |old, new| run_frames(news.runs, old, new))
+                self.apply_feed(topic, read, |old, new| run_frames(feed_page.runs, old, new))
             }
             (ReadPage::Inbox(state), _) => self.apply_inbox(topic, *state),
             _ => Ok(PullResult::default()),
@@ -223,7 +225,7 @@ impl Subscription {
                 self.behind = true;
             }
             _ => {
-                feed.after = FeedPlace::default();
+                feed.after = FeedPosition::default();
                 *since = until;
             }
         }
@@ -260,7 +262,7 @@ impl Subscription {
     }
 }
 
-impl FeedPosition {
+impl FeedProgress {
     pub(super) fn window(&self) -> FeedWindow {
         FeedWindow {
             // Before the first read the window is empty: only the current snapshot is requested.
@@ -272,7 +274,7 @@ impl FeedPosition {
 }
 
 /// Groups messages by thread, each thread in the order of `seq`.
-fn by_thread(messages: Vec<(FeedPlace, ThreadRef, Message)>) -> Vec<(ThreadRef, Vec<Message>)> {
+fn by_thread(messages: Vec<(FeedPosition, ThreadRef, Message)>) -> Vec<(ThreadRef, Vec<Message>)> {
     let mut threads: Vec<(ThreadRef, Vec<Message>)> = Vec::new();
     let mut known: HashMap<Uuid, usize> = HashMap::new();
     for (_, thread, message) in messages {

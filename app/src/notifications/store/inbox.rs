@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::events::{Event, event_columns, event_from_row, join_event, shown_name};
 use crate::notifications::notifications_signal;
-use crate::tenancy::moments::MomentKey;
+use crate::tenancy::timestamps::TimestampKey;
 use crate::tenancy::{Snapshot, TeamTx};
 
 /// A row of an inbox, with its thread and the newest message.
@@ -24,7 +24,7 @@ pub(in crate::notifications) struct InboxRow {
     pub(in crate::notifications) created_at: DateTime<Utc>,
     pub(in crate::notifications) updated_at: DateTime<Utc>,
     /// The row's position in the inbox: `updated_at` as it is stored.
-    pub(in crate::notifications) place: MomentKey,
+    pub(in crate::notifications) place: TimestampKey,
     pub(in crate::notifications) thread_id: Uuid,
     pub(in crate::notifications) object_type: String,
     pub(in crate::notifications) object_id: String,
@@ -71,11 +71,11 @@ pub(in crate::notifications) async fn inbox(
     tx: &TeamTx,
     user_id: Uuid,
     unread: bool,
-    after: Option<(MomentKey, Uuid)>,
+    after: Option<(TimestampKey, Uuid)>,
     limit: u64,
 ) -> Result<InboxRows> {
     // `coalesce` in the statement is not leakproof, so PostgreSQL would scan the index from its start.
-    let (before_at, before_id) = after.unwrap_or((MomentKey::LAST, Uuid::max()));
+    let (before_at, before_id) = after.unwrap_or((TimestampKey::LAST, Uuid::max()));
     let query = sqlx::query(concat!(
         "WITH page AS (
             SELECT id, reason, event_id, seq, unread_count, version, read_at, created_at, updated_at, thread_id, why_seq,
@@ -146,7 +146,7 @@ fn inbox_row(row: &PgRow) -> Result<Option<InboxRow>> {
         read_at: row.try_get("read_at")?,
         created_at: row.try_get("n_created_at")?,
         updated_at: row.try_get("n_updated_at")?,
-        place: MomentKey::from_sent(row.try_get("n_place")?).map_err(Error::internal)?,
+        place: TimestampKey::from_sent(row.try_get("n_place")?).map_err(Error::internal)?,
         thread_id: row.try_get("thread_id")?,
         object_type: row.try_get("t_object_type")?,
         object_id: row.try_get("t_object_id")?,

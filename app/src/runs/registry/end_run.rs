@@ -20,7 +20,7 @@ use super::slot::raw_json;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::runs::incoming::SERVICE_SOURCE;
-use crate::runs::new_run::Ending;
+use crate::runs::new_run::RunOutcome;
 use crate::runs::status::RunStatus;
 use crate::runs::store::{self, FinalState};
 use crate::runs::summary::{Fold, RunSummary};
@@ -60,7 +60,7 @@ impl Runs {
         database: &Database,
         context: &Context,
         run: RunKey,
-        ending: Ending,
+        ending: RunOutcome,
     ) -> Result<EndOutcome> {
         let slot = self.slot(run);
         let _turn = slot.ending.lock().await;
@@ -108,7 +108,7 @@ impl Runs {
     ///
     /// # Errors
     /// Any database error.
-    pub(super) async fn end_without_log(&self, database: &Database, run: RunKey, ending: &Ending) -> Result<bool> {
+    pub(super) async fn end_without_log(&self, database: &Database, run: RunKey, ending: &RunOutcome) -> Result<bool> {
         let tx = database.begin(&Context::system(run.team_id, "run logs")).await?;
         let ended = FinalState {
             status: ending.status,
@@ -125,7 +125,7 @@ impl Runs {
     }
 
     /// Writes the last line, after all accepted lines are durable.
-    async fn write_end(&self, clock: &Clock, run: RunKey, open: &OpenLog, ending: &Ending) -> Result<FinalState> {
+    async fn write_end(&self, clock: &Clock, run: RunKey, open: &OpenLog, ending: &RunOutcome) -> Result<FinalState> {
         let log = &open.log;
         log.close().await.map_err(log_error)?;
         let completed_at = clock.now();

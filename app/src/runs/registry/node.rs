@@ -12,12 +12,12 @@ use uuid::Uuid;
 
 use super::end_run::EndOutcome;
 use super::errors::stopping;
-use super::node_lease::{LeaseValidity, NodeLease, mark_gone};
+use super::node_lease::{LeaseValidity, NodeLease, mark_dead};
 use super::open_log::LogLocation;
 use super::runs::{RegistryState, Runs};
 use crate::error::{Error, Result};
 use crate::runs::log_error::log_error;
-use crate::runs::new_run::Ending;
+use crate::runs::new_run::RunOutcome;
 use crate::runs::store;
 use crate::tenancy::{Context, Database};
 
@@ -99,7 +99,7 @@ impl Runs {
             return Ok(());
         };
         // The node is dead, but other processes consider it alive until its row is changed.
-        mark_gone(database, node).await?;
+        mark_dead(database, node).await?;
         let mut by_team: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
         for run in runs {
             by_team.entry(run.team_id).or_default().push(run.run_id);
@@ -159,7 +159,7 @@ impl Runs {
     /// run that had ended before, or whose log another process holds.
     async fn end_lost(&self, database: &Database, run: RunKey, reason: String) -> bool {
         let context = Context::system(run.team_id, "run logs");
-        let ending = Ending::failed("writer-lost", reason);
+        let ending = RunOutcome::failed("writer-lost", reason);
         let ended = match self.find(database, run).await {
             Ok(LogLocation::NotHere) => self.end_without_log(database, run, &ending).await,
             _ => {

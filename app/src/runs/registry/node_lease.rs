@@ -56,7 +56,7 @@ impl NodeLease {
         let node = self.node.clone();
         // The committer thread logs its own errors.
         let _ = tokio::task::spawn_blocking(move || node.shut_down()).await;
-        if let Err(error) = mark_gone(database, self.id()).await {
+        if let Err(error) = mark_dead(database, self.id()).await {
             tracing::warn!("run logs: could not release the node lease: {error}");
         }
     }
@@ -112,9 +112,9 @@ fn usable_until(requested_at: Instant, lease: Duration) -> Instant {
 }
 
 /// Marks a node as gone in the database.
-pub(super) async fn mark_gone(database: &Database, node: Uuid) -> Result<()> {
+pub(super) async fn mark_dead(database: &Database, node: Uuid) -> Result<()> {
     let tx = store::begin_in_system_team(database).await?;
-    store::mark_node_gone(&tx, node).await?;
+    store::mark_node_dead(&tx, node).await?;
     tx.commit().await
 }
 

@@ -89,13 +89,13 @@ impl Runs {
     }
 
     /// Ends the streams of all readers. Writers may finish their requests.
-    pub fn begin_to_close(&self) {
+    pub fn start_closing(&self) {
         self.0.closing.send_replace(true);
     }
 
     /// Commits all waiting lines and releases the open logs, so that other processes can acquire them.
     pub async fn close(&self, database: &Database) {
-        self.begin_to_close();
+        self.start_closing();
         let node_lease = self.0.node_lease.lock().await.take();
         if let Some(node_lease) = node_lease {
             node_lease.shut_down(database).await;

@@ -211,7 +211,7 @@ impl AppendRequest<'_> {
             });
         }
         let incoming = parse_line(text.trim_ascii(), limit, None)?;
-        self.team.still_holds()?;
+        self.team.check_not_expired()?;
         let mut result = RunEventsAppended::default();
         self.append(open, &[incoming], writer.as_ref(), &mut result).await?;
         Ok(result)

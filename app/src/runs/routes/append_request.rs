@@ -25,7 +25,7 @@ impl AppendRequest<'_> {
     /// line would cost more than the line. A cached result needs no check of the run's team: the key of a log contains
     /// the team.
     pub(super) async fn allowed(&self) -> Result<()> {
-        self.team.still_holds()?;
+        self.team.check_not_expired()?;
         let credential = self
             .parts
             .headers
@@ -39,12 +39,12 @@ impl AppendRequest<'_> {
             return Ok(());
         }
         // Boxed, because this is rare, and the future of each request should stay small.
-        let ask = async {
+        let check = async {
             let tx = self.team.begin().await?;
             store::get(&tx, self.run.run_id).await?;
             tx.commit().await
         };
-        Box::pin(ask).await?;
+        Box::pin(check).await?;
         self.runs.admit(credential, self.run.team_id, epoch);
         Ok(())
     }

@@ -13,7 +13,7 @@ use super::redirect::redirect_to;
 use super::run_key::key;
 use crate::error::{Error, Result};
 use crate::http::{Core, Json, Path, ServiceState, Team};
-use crate::runs::new_run::{Ending, Failure};
+use crate::runs::new_run::{Failure, RunOutcome};
 use crate::runs::registry::EndOutcome;
 use crate::runs::registry::Runs;
 use crate::runs::status::RunStatus;
@@ -112,7 +112,7 @@ async fn complete_run(
     for (at, path) in body.output_paths.iter().enumerate() {
         check_text(&format!("output_paths[{at}]"), path, MAX_OUTPUT_CHARS)?;
     }
-    let ending = Ending {
+    let ending = RunOutcome {
         status: body.status,
         exit_code: body.exit_code,
         failure: body.failure,
@@ -143,10 +143,10 @@ async fn cancel_run(
 ) -> Result<Response> {
     let Json(Cancellation { reason }) = body.unwrap_or(Json(Cancellation::default()));
     check_text("reason", reason.as_deref().unwrap_or_default(), MAX_REASON_CHARS)?;
-    end(&core, &team, run_id, &uri, Ending::cancelled(reason)).await
+    end(&core, &team, run_id, &uri, RunOutcome::cancelled(reason)).await
 }
 
-async fn end(core: &Core, team: &Team, run_id: Uuid, uri: &Uri, ending: Ending) -> Result<Response> {
+async fn end(core: &Core, team: &Team, run_id: Uuid, uri: &Uri, ending: RunOutcome) -> Result<Response> {
     let run = key(team, run_id);
     // The caller's permission and the run's team are checked before the log is changed.
     let tx = team.begin().await?;

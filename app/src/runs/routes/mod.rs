@@ -35,7 +35,7 @@ use super::line_filter::LineFilter;
 use super::new_run::NewRun;
 use super::registry::Runs;
 use super::status::RunStatus;
-use super::store::{self, Filter};
+use super::store::{self, RunFilter};
 use super::streaming::Form;
 use super::summary::RunSummary;
 use super::view::RunView;
@@ -65,7 +65,7 @@ struct NewRunBody {
     #[serde(default)]
     configuration_id: Option<String>,
     /// Whether the run starts at once. Otherwise it stays `queued` until a line `build.started` or `run.started`.
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     #[schema(default = true)]
     start: bool,
     /// The number of seconds of silence after which the writer counts as lost and the run fails.
@@ -74,7 +74,7 @@ struct NewRunBody {
     lost_after_seconds: Option<u64>,
 }
 
-fn yes() -> bool {
+fn default_true() -> bool {
     true
 }
 
@@ -171,12 +171,12 @@ struct RunParams {
 }
 
 impl RunParams {
-    fn filter(&self) -> Result<Filter> {
+    fn filter(&self) -> Result<RunFilter> {
         fn parsed<T: std::str::FromStr>(name: &str, text: Option<&str>, detail: &str) -> Result<Option<T>> {
             text.map(|text| text.parse().map_err(|_| Error::invalid(name, detail)))
                 .transpose()
         }
-        let moment = |name: &str, text: Option<&str>| text.map(|text| http::moment(name, text)).transpose();
+        let timestamp = |name: &str, text: Option<&str>| text.map(|text| http::timestamp(name, text)).transpose();
         let severity = self.severity.as_deref().map(|severity| match severity {
             "info" => Ok(&["info", "warning", "error"][..]),
             "warning" => Ok(&["warning", "error"][..]),
@@ -184,13 +184,13 @@ impl RunParams {
             _ => Err(Error::invalid("severity", "must be info, warning or error")),
         });
         let number = "must be a whole number";
-        Ok(Filter {
+        Ok(RunFilter {
             status: self.status.as_deref().map(str::parse::<RunStatus>).transpose()?,
             configuration_id: self.configuration_id.clone(),
             job_session_id: parsed("job_session_id", self.job_session_id.as_deref(), "must be a UUID")?,
             correlation_id: parsed("correlation_id", self.correlation_id.as_deref(), "must be a UUID")?,
-            since: moment("since", self.since.as_deref())?,
-            until: moment("until", self.until.as_deref())?,
+            since: timestamp("since", self.since.as_deref())?,
+            until: timestamp("until", self.until.as_deref())?,
             exit_code: parsed("exit_code", self.exit_code.as_deref(), number)?,
             severity: severity.transpose()?,
             min_rows: parsed("min_rows", self.min_rows.as_deref(), number)?,

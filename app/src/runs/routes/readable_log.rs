@@ -18,7 +18,7 @@ use super::read_request::{AdmittedReader, ReadRequest, StartAt};
 use crate::error::{Error, Result};
 use crate::http::{Core, Json, NoStore, Problem};
 use crate::runs::registry::{LogLocation, Runs, not_here};
-use crate::runs::streaming::{Following, Form, Reader, byte_stream, line_stream};
+use crate::runs::streaming::{FollowState, Form, Reader, byte_stream, line_stream};
 
 /// The range of the time after which a browser reconnects, in milliseconds. The time is random, so that not all
 /// browsers reconnect at once.
@@ -143,7 +143,7 @@ impl ReadableLog {
             form,
             opened.run.run_id,
         );
-        let following = Following {
+        let following = FollowState {
             durable: opened.durable,
             complete: opened.ended,
             closing: Runs::of(core.database())?.closing(),
@@ -189,7 +189,7 @@ impl ReadableLog {
                 Form::Ndjson,
                 run_id,
             );
-            let following = Following {
+            let following = FollowState {
                 durable: None,
                 complete: true,
                 closing: Runs::of(core.database())?.closing(),

@@ -8,17 +8,17 @@ use uuid::Uuid;
 use super::list::select_listed;
 use crate::error::{Error, Result};
 use crate::runs::view::RunView;
-use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx, from_window};
+use crate::tenancy::{FeedPosition, FeedWindow, Snapshot, TeamTx, from_window};
 
 /// A page of changes in a team's runs.
 #[derive(Debug)]
-pub struct RunNews {
+pub struct RunFeedPage {
     /// The changed runs in their current state.
     pub runs: Vec<RunView>,
     /// The number of rows that were read.
     pub read: usize,
     /// The position of the last row.
-    pub last: Option<FeedPlace>,
+    pub last: Option<FeedPosition>,
     /// The current snapshot.
     pub now: Snapshot,
 }
@@ -27,7 +27,7 @@ pub struct RunNews {
 ///
 /// # Errors
 /// Any database error.
-pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<RunNews> {
+pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<RunFeedPage> {
     let query = sqlx::query(concat!(
         "SELECT now.snapshot, m.transaction_id, m.id",
         from_window!((
@@ -45,7 +45,7 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<RunNew
     let mut places = Vec::new();
     for row in &rows {
         if let Some(transaction_id) = row.try_get::<Option<i64>, _>("transaction_id")? {
-            places.push(FeedPlace {
+            places.push(FeedPosition {
                 transaction_id,
                 id: row.try_get("id")?,
                 seq: 0,
@@ -70,7 +70,7 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<RunNew
             .find(|run| run.as_ref().is_some_and(|run| run.id == place.id));
         run.and_then(Option::take).map(RunView::listed)
     });
-    Ok(RunNews {
+    Ok(RunFeedPage {
         runs: changed.collect(),
         read: places.len(),
         last: places.last().copied(),

@@ -153,7 +153,7 @@ pub(in crate::runs) async fn renew_node(tx: &TeamTx, node: Uuid, lease: Duration
 ///
 /// # Errors
 /// Any database error.
-pub(in crate::runs) async fn mark_node_gone(tx: &TeamTx, node: Uuid) -> Result<()> {
+pub(in crate::runs) async fn mark_node_dead(tx: &TeamTx, node: Uuid) -> Result<()> {
     let query = sqlx::query("UPDATE run_homes SET left_at = clock_timestamp() WHERE id = $1 AND left_at IS NULL");
     tx.execute_sql(query.bind(node)).await?;
     tx.execute_sql(sqlx::query(

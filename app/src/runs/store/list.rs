@@ -25,7 +25,7 @@ pub(super) fn select_listed() -> Select<Entity> {
 
 /// The filter of a list of runs.
 #[derive(Debug, Default)]
-pub(in crate::runs) struct Filter {
+pub(in crate::runs) struct RunFilter {
     pub(in crate::runs) status: Option<RunStatus>,
     pub(in crate::runs) configuration_id: Option<String>,
     pub(in crate::runs) job_session_id: Option<Uuid>,
@@ -44,7 +44,12 @@ pub(in crate::runs) struct Filter {
 ///
 /// # Errors
 /// Any database error.
-pub(in crate::runs) async fn list(tx: &TeamTx, filter: &Filter, after: Option<Uuid>, limit: u64) -> Result<Vec<Model>> {
+pub(in crate::runs) async fn list(
+    tx: &TeamTx,
+    filter: &RunFilter,
+    after: Option<Uuid>,
+    limit: u64,
+) -> Result<Vec<Model>> {
     let mut found = select_listed().filter(Column::TeamId.eq(tx.team_id()));
     let conditions = [
         after.map(|id| Column::Id.lt(id)),

@@ -4,12 +4,12 @@ mod feed;
 mod leases;
 mod list;
 
-pub use self::feed::{RunNews, feed, of_story};
+pub use self::feed::{RunFeedPage, feed, of_story};
 pub(super) use self::leases::{
-    Lease, LeaseOutcome, StorageEvidence, acquire_lease, begin_in_system_team, find_lost_runs, mark_node_gone,
+    Lease, LeaseOutcome, StorageEvidence, acquire_lease, begin_in_system_team, find_lost_runs, mark_node_dead,
     register_node, renew_node, runs_of_node,
 };
-pub(super) use self::list::{Filter, list};
+pub(super) use self::list::{RunFilter, list};
 
 use crate::runs::entity::{ActiveModel, Column, Entity, Model};
 use chrono::{DateTime, Utc};

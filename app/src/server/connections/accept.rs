@@ -201,7 +201,7 @@ impl Connection {
         let shared = &connections.0;
         let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(socket), service));
         let mut next_check = pin!(sleep(shared.limits.header_timeout));
-        let (mut told, mut last_chance) = (false, false);
+        let (mut closing_announced, mut last_chance) = (false, false);
         loop {
             tokio::select! {
                 ended = &mut serving => {
@@ -213,8 +213,8 @@ impl Connection {
                     return;
                 }
                 () = activity.closed() => return,
-                _ = closing.wait_for(|closing| *closing), if !told => {
-                    told = true;
+                _ = closing.wait_for(|closing| *closing), if !closing_announced => {
+                    closing_announced = true;
                     serving.as_mut().graceful_shutdown();
                 }
                 () = &mut next_check => {

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::limits::ConnectionLimits;
 use crate::clock::Clock;
-use crate::http::{Client, Connection};
+use crate::http::{Client, ConnectionObserver};
 
 /// Maximum interval between two checks of a connection's activity.
 const CHECK_INTERVAL: Duration = Duration::from_secs(15);
@@ -187,7 +187,7 @@ impl Drop for RequestGuard {
     }
 }
 
-impl Connection for Activity {
+impl ConnectionObserver for Activity {
     fn authenticated(&self) {
         if !self.authenticated.load(Ordering::Acquire) {
             self.keep();

@@ -14,7 +14,7 @@ use crate::auth::ApiKey;
 use crate::error::{Error, FieldError, Result};
 use crate::teams::person::is_line;
 use crate::teams::record::{AccessEvent, record};
-use crate::tenancy::moments::{MUST_BE_WRITABLE, is_writable};
+use crate::tenancy::timestamps::{MUST_BE_WRITABLE, is_writable};
 use crate::tenancy::{Role, TeamTx};
 
 const MAX_NAME_CHARS: usize = 200;

@@ -13,7 +13,7 @@ pub(crate) use self::fuzz::fuzz_filters;
 use super::person::person;
 use crate::error::{Error, Result};
 use crate::events::{EventsParts, ObjectRef};
-use crate::http::{Json, Page, PageParams, Path, Query, Team, moment};
+use crate::http::{Json, Page, PageParams, Path, Query, Team, timestamp};
 use crate::threads::grouping::{Item, grouped};
 use crate::threads::message::Message;
 use crate::threads::store::{self, PageRequest, ThreadRow, Window};
@@ -180,7 +180,7 @@ pub(super) enum Order {
 
 impl MessageParams {
     fn since(&self) -> Result<Option<DateTime<Utc>>> {
-        self.since.as_deref().map(|text| moment("since", text)).transpose()
+        self.since.as_deref().map(|text| timestamp("since", text)).transpose()
     }
 
     fn window(&self) -> Result<Window> {

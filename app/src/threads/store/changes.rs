@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::reading::message;
 use crate::error::{Error, Result};
 use crate::events::{EventsParts, event_columns, join_event};
-use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx, from_window};
+use crate::tenancy::{FeedPosition, FeedWindow, Snapshot, TeamTx, from_window};
 use crate::threads::message::Message;
 
 /// A position in a thread's history. Both numbers are incremented under the lock of the thread's row. So of two
@@ -176,9 +176,9 @@ fn thread_ref(row: &PgRow) -> Result<ThreadRef> {
 
 /// A piece of a team's feed: new and changed messages.
 #[derive(Debug)]
-pub struct FeedPiece {
+pub struct MessageFeedPage {
     /// In the order of their feed positions. Messages of one thread may be in a different order than in the thread.
-    pub messages: Vec<(FeedPlace, ThreadRef, Message)>,
+    pub messages: Vec<(FeedPosition, ThreadRef, Message)>,
     /// The snapshot of the statement.
     pub now: Snapshot,
 }
@@ -188,7 +188,7 @@ pub struct FeedPiece {
 ///
 /// # Errors
 /// Those of any database statement.
-pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<FeedPiece> {
+pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<MessageFeedPage> {
     let query = sqlx::query(concat!(
         "SELECT now.snapshot, m.transaction_id AS m_transaction_id, m.thread_id,
             t.id AS t_id, t.object_type AS t_object_type, t.object_id AS t_object_id, t.object_label AS t_object_label,
@@ -213,7 +213,7 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<FeedPi
         .first()
         .ok_or_else(|| Error::internal("the statement for a feed returned no row"))?;
     let sentences = &EventsParts::of_tx(tx)?.sentences;
-    let mut piece = FeedPiece {
+    let mut piece = MessageFeedPage {
         messages: Vec::with_capacity(rows.len()),
         now: first.try_get::<&str, _>("snapshot")?.parse().map_err(Error::internal)?,
     };
@@ -221,7 +221,7 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<FeedPi
         let Some(message) = message(sentences, row)? else {
             continue;
         };
-        let position = FeedPlace {
+        let position = FeedPosition {
             transaction_id: row.try_get("m_transaction_id")?,
             id: row.try_get("thread_id")?,
             seq: message.seq,

@@ -19,7 +19,7 @@ mod following;
 mod posting;
 mod reading;
 
-pub use changes::{Changes, Cursor, FeedPiece, ThreadRef, changes, feed, head, heads};
+pub use changes::{Changes, Cursor, MessageFeedPage, ThreadRef, changes, feed, head, heads};
 pub(super) use comments::{CommentRow, delete_comment, edit_comment, lock_comment, mention};
 pub(super) use following::{FollowRow, WatchRow, set_following, set_muted, set_read, unwatch, watch, watches};
 pub(super) use posting::{NewComment, post_comment, post_events};

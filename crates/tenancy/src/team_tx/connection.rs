@@ -81,7 +81,7 @@ pub(super) async fn commit(
     };
     let outcome = connection.execute("COMMIT").await.map(drop);
     if let (Some(deferred_rows), Some(written)) = (deferred_rows, written) {
-        signals.insert(deferred_rows.settle(written, outcome.as_ref().copied()));
+        signals.insert(deferred_rows.record_commit(written, outcome.as_ref().copied()));
     }
     outcome
 }

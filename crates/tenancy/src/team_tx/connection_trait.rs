@@ -10,8 +10,8 @@ use super::TeamTx;
 use super::connection::open;
 use super::statement_kind::StatementKind;
 use crate::json::{Unreadable, WRITES_PLACEHOLDER};
-use crate::moments::readable;
 use crate::rereading::{Replaced, readable_query};
+use crate::timestamps::readable;
 
 fn exec_err(error: sqlx::Error) -> DbErr {
     DbErr::Exec(RuntimeErr::SqlxError(error.into()))
@@ -58,7 +58,7 @@ impl ConnectionTrait for TeamTx {
         let again = (kind == StatementKind::Query).then(|| statement.clone());
         let mut rows = self.rows(statement).await?;
         if let Some(again) = again
-            && let Some(sql) = readable_query(&again.sql, &rows, Replaced::MomentsAndJson)
+            && let Some(sql) = readable_query(&again.sql, &rows, Replaced::TimestampsAndJson)
         {
             rows = self.rows(Statement { sql, ..again }).await?;
         }

@@ -5,7 +5,7 @@ use tokio::task;
 
 use crate::Database;
 use crate::enter::Entry;
-use crate::numbered_rows::{Defer, Written};
+use crate::numbered_rows::{Defer, WrittenRows};
 use crate::signals::Signal;
 
 /// The rows that wait for the end of one transaction.
@@ -27,7 +27,7 @@ impl DeferredRows {
         let task = task::try_id();
         rows.opened(task).await;
         Some(Box::new(Self {
-            may_write: !entry.read_only && rows.are_of(entry.team_id),
+            may_write: !entry.read_only && rows.belong_to(entry.team_id),
             rows,
             database: database.clone(),
             task,
@@ -49,7 +49,7 @@ impl DeferredRows {
     pub(super) async fn write_within(
         &self,
         connection: &mut PgConnection,
-    ) -> Result<Option<Box<dyn Written>>, sqlx::Error> {
+    ) -> Result<Option<Box<dyn WrittenRows>>, sqlx::Error> {
         if !self.may_write {
             return Ok(None);
         }
@@ -57,10 +57,10 @@ impl DeferredRows {
     }
 
     /// Notes the outcome of the COMMIT, which is that of the rows, too. Returns the signal to publish.
-    pub(super) fn settle(&self, written: Box<dyn Written>, outcome: Result<(), &sqlx::Error>) -> Signal {
+    pub(super) fn record_commit(&self, written: Box<dyn WrittenRows>, outcome: Result<(), &sqlx::Error>) -> Signal {
         Signal {
             team_id: self.team_id,
-            topic: written.settle(outcome),
+            topic: written.record_commit(outcome),
         }
     }
 

@@ -35,12 +35,12 @@ impl Report {
         }
     }
 
-    /// Returns the number of events and jobs, for [`forget_after`](Self::forget_after) when a savepoint is rolled back.
-    pub(super) fn noted(&self) -> (usize, usize) {
+    /// Returns the number of events and jobs, for [`truncate_to`](Self::truncate_to) when a savepoint is rolled back.
+    pub(super) fn counts(&self) -> (usize, usize) {
         (self.recorded.len(), self.queued.len())
     }
 
-    pub(super) fn forget_after(&mut self, (recorded, queued): (usize, usize)) {
+    pub(super) fn truncate_to(&mut self, (recorded, queued): (usize, usize)) {
         self.recorded.truncate(recorded);
         self.queued.truncate(queued);
         self.last_recorded = None;
@@ -53,7 +53,7 @@ impl Report {
     }
 
     /// Reports the end to the observer, once.
-    pub(super) fn tell(&mut self, ending: Ending, stats: &Stats) {
+    pub(super) fn report_end(&mut self, ending: Ending, stats: &Stats) {
         let ending = match ending {
             Ending::Dropped if self.wrote || self.last_recorded.is_some() => Ending::DroppedWithWrites,
             ending => ending,
@@ -117,9 +117,9 @@ impl TeamTx {
         self.state.lock().report.refusal.take()
     }
 
-    pub(super) fn tell(&self, ending: Ending) {
+    pub(super) fn report_end(&self, ending: Ending) {
         let mut report = std::mem::take(&mut self.state.lock().report);
-        report.tell(ending, &self.stats);
+        report.report_end(ending, &self.stats);
     }
 
     /// Notes how many rows a statement has changed.

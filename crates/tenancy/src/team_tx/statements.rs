@@ -11,16 +11,16 @@ use super::connection::{give_back, open};
 use super::statement_kind::StatementKind;
 use super::{Admission, TeamTx};
 use crate::error::{Error, Result, is_stale_plan};
-use crate::moments::readable;
 use crate::observer::Ending;
 use crate::rereading::{Replaced, readable_query};
+use crate::timestamps::readable;
 
 impl TeamTx {
     /// Returns all rows of a statement. With `persistent(false)` PostgreSQL plans it at each call, for the given
     /// values.
     ///
-    /// A query whose rows have moments that RFC 3339 can't write runs a second time, and then returns the nearest
-    /// moments that it can write.
+    /// A query whose rows have timestamps that RFC 3339 can't write runs a second time, and then returns the nearest
+    /// timestamps that it can write.
     ///
     /// # Errors
     /// Those of [`Error::from_database`].
@@ -46,7 +46,7 @@ impl TeamTx {
         };
         if kind == StatementKind::Query
             && let Some(arguments) = copy
-            && let Some(sql) = readable_query(sql.as_str(), &rows, Replaced::Moments)
+            && let Some(sql) = readable_query(sql.as_str(), &rows, Replaced::Timestamps)
         {
             let again = sqlx::query_with(AssertSqlSafe(sql), arguments).persistent(false);
             let rows = self.counted(again.fetch_all(&mut **open(&mut slot)?)).await?;
@@ -153,7 +153,7 @@ impl TeamTx {
             },
             Err(error) => error,
         };
-        self.tell(Ending::RolledBack);
+        self.report_end(Ending::RolledBack);
         Err(error)
     }
 

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use daybook_tests::PATIENCE;
+use daybook_tests::WAIT_LIMIT;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -88,7 +88,7 @@ impl Drop for Folder {
         let elsewhere = fs::read_to_string(self.file("postgres.location"));
         if let Some(pid) = self.postgres_pid().filter(|pid| is_postgres(*pid)) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGQUIT);
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + WAIT_LIMIT;
             while is_postgres(pid) && Instant::now() < deadline {
                 thread::sleep(POLL);
             }
@@ -115,10 +115,10 @@ pub struct Service {
 
 impl Service {
     pub fn start(folder: &Folder, command: &str) -> Self {
-        Self::of(folder, folder.command(&[command]))
+        Self::start_command(folder, folder.command(&[command]))
     }
 
-    pub fn of(folder: &Folder, mut command: Command) -> Self {
+    pub fn start_command(folder: &Folder, mut command: Command) -> Self {
         let began = Instant::now();
         let stdout = folder.0.path().join("stdout");
         command.stdout(File::create(&stdout).unwrap()).stderr(Stdio::piped());
@@ -131,23 +131,23 @@ impl Service {
                 let _ = say.send(line);
             }
         });
-        let mut said = Vec::new();
+        let mut message = Vec::new();
         let address = loop {
-            let left = PATIENCE.saturating_sub(began.elapsed());
+            let left = WAIT_LIMIT.saturating_sub(began.elapsed());
             let Ok(line) = words.recv_timeout(left) else {
                 let _ = process.kill();
-                panic!("not listening after {:?}:\n{}", began.elapsed(), said.join("\n"));
+                panic!("not listening after {:?}:\n{}", began.elapsed(), message.join("\n"));
             };
             if let Some((_, address)) = line.split_once("listening on http://") {
                 break address.trim().to_owned();
             }
-            said.push(line);
+            message.push(line);
         };
         Self {
             process,
             address,
             words,
-            printed: said.join("\n"),
+            printed: message.join("\n"),
             stdout,
         }
     }
@@ -157,8 +157,8 @@ impl Service {
     }
 
     /// Waits until it prints `words`.
-    pub fn hear(&self, words: &str) {
-        let deadline = Instant::now() + PATIENCE;
+    pub fn wait_for_stderr(&self, words: &str) {
+        let deadline = Instant::now() + WAIT_LIMIT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.words.recv_timeout(left) {
@@ -172,25 +172,25 @@ impl Service {
     /// Sends it `signal`, and returns its exit status.
     pub fn end(&mut self, signal: Signal) -> std::process::ExitStatus {
         self.signal(signal);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_LIMIT;
         loop {
             if let Some(status) = self.process.try_wait().unwrap() {
                 return status;
             }
-            let said: Vec<_> = self.words.try_iter().collect();
+            let message: Vec<_> = self.words.try_iter().collect();
             assert!(
                 Instant::now() < deadline,
                 "still there after {signal}: {}",
-                said.join("\n")
+                message.join("\n")
             );
             thread::sleep(POLL);
         }
     }
 
-    pub fn ask(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> (u16, Value) {
+    pub fn request(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> (u16, Value) {
         let body = body.map_or_else(String::new, |body| body.to_string());
         let mut socket = TcpStream::connect(&self.address).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(WAIT_LIMIT)).unwrap();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",

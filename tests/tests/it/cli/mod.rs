@@ -14,11 +14,17 @@ use serde_json::{Value, json};
 use self::harness::{Folder, Service, exported, is_postgres};
 
 #[test]
-fn dev_needs_nothing_and_the_other_commands_work_beside_it() {
+fn dev_needs_nothing_and_other_commands_work_while_it_runs() {
     let folder = Folder::new();
     let mut service = Service::start(&folder, "dev");
-    assert_eq!(service.ask("GET", "/healthz", "", None), (200, json!({"status": "ok"})));
-    assert_eq!(service.ask("GET", "/readyz", "", None), (200, json!({"status": "ok"})));
+    assert_eq!(
+        service.request("GET", "/healthz", "", None),
+        (200, json!({"status": "ok"}))
+    );
+    assert_eq!(
+        service.request("GET", "/readyz", "", None),
+        (200, json!({"status": "ok"}))
+    );
 
     // The files for a shell work, and only their owner can read them.
     for file in ["dev.env", "token", "jwt.secret", "database.url"] {
@@ -29,17 +35,17 @@ fn dev_needs_nothing_and_the_other_commands_work_beside_it() {
     let team = exported(&folder, "DAYBOOK_TEAM");
     let threads = format!("/v1/teams/{team}/threads");
     for person in ["ADA", "GRACE", "LINUS"] {
-        let (status, page) = service.ask("GET", &threads, &exported(&folder, person), None);
+        let (status, page) = service.request("GET", &threads, &exported(&folder, person), None);
         assert_eq!((status, page["items"].as_array().unwrap().len()), (200, 3), "{person}");
     }
     printed_commands_use_exported_names(&folder, &service.printed);
     let new = json!({"name": "By hand", "budget": "1"});
     let campaigns = format!("/v1/teams/{team}/campaigns");
-    let (status, made) = service.ask("POST", &campaigns, &exported(&folder, "LINUS"), Some(new));
+    let (status, made) = service.request("POST", &campaigns, &exported(&folder, "LINUS"), Some(new));
     assert_eq!(status, 201);
 
-    the_book_is_read(&folder, made["id"].as_str().unwrap());
-    consumers_are_told_and_given_what_was_before(&folder, &service);
+    activity_is_printed_and_filtered(&folder, made["id"].as_str().unwrap());
+    consumers_are_listed_and_replayed(&folder, &service);
     people_and_teams_are_listed_and_added(&folder, &service);
     let status = folder.lines(&["migrate", "status"]);
     assert!(
@@ -53,8 +59,8 @@ fn dev_needs_nothing_and_the_other_commands_work_beside_it() {
     assert_ne!(server_uid, 0, "also for root, PostgreSQL runs as another user");
     assert!(service.end(Signal::SIGTERM).success());
     assert!(!is_postgres(postgres), "its PostgreSQL ends with it");
-    let told = fs::read_to_string(&service.stdout).unwrap();
-    stdout_has_wide_events_and_nothing_else(&told, made["id"].as_str().unwrap());
+    let stdout_text = fs::read_to_string(&service.stdout).unwrap();
+    stdout_has_wide_events_and_nothing_else(&stdout_text, made["id"].as_str().unwrap());
     assert!(!folder.file("database.url").exists());
 }
 
@@ -75,8 +81,8 @@ fn printed_commands_use_exported_names(folder: &Folder, printed: &str) {
     }
 }
 
-fn stdout_has_wide_events_and_nothing_else(told: &str, by_hand: &str) {
-    let events: Vec<Value> = told
+fn stdout_has_wide_events_and_nothing_else(stdout_text: &str, by_hand: &str) {
+    let events: Vec<Value> = stdout_text
         .lines()
         .map(|line| serde_json::from_str(line).expect(line))
         .collect();
@@ -84,11 +90,11 @@ fn stdout_has_wide_events_and_nothing_else(told: &str, by_hand: &str) {
         events
             .iter()
             .all(|event| (event["kind"] == "request" || event["kind"] == "job") && event["schema_errors"].is_null()),
-        "{told}"
+        "{stdout_text}"
     );
     let made: Vec<_> = events.iter().filter(|event| event["status_code"] == 201).collect();
     let [made] = made.as_slice() else {
-        panic!("not one event for the campaign {by_hand}: {told}");
+        panic!("not one event for the campaign {by_hand}: {stdout_text}");
     };
     assert_eq!(made["route"], "/v1/teams/{team_id}/campaigns");
     assert_eq!(
@@ -98,7 +104,7 @@ fn stdout_has_wide_events_and_nothing_else(told: &str, by_hand: &str) {
     assert_eq!(made["ip"], "127.0.0.***");
 }
 
-fn the_book_is_read(folder: &Folder, by_hand: &str) {
+fn activity_is_printed_and_filtered(folder: &Folder, by_hand: &str) {
     let all = folder.lines(&["activity"]);
     assert!(all[0].ends_with("daybook team create added member “@ada”"), "{all:?}");
     assert!(
@@ -138,15 +144,15 @@ fn the_book_is_read(folder: &Folder, by_hand: &str) {
     }
     assert!(folder.refusal(&["activity", "--since", "yesterday"]).contains("7d"));
     for wrong in ["nobody", "aaaa--------------------------------"] {
-        let said = folder.refusal(&["activity", "--actor", wrong]);
+        let message = folder.refusal(&["activity", "--actor", wrong]);
         for words in ["--actor", wrong, "handle", "UUID"] {
-            assert!(said.contains(words), "{words} is not in: {said}");
+            assert!(message.contains(words), "{words} is not in: {message}");
         }
     }
     assert!(folder.refusal(&["activity", "--team", "Nobody's"]).contains("Acme"));
 }
 
-fn consumers_are_told_and_given_what_was_before(folder: &Folder, service: &Service) {
+fn consumers_are_listed_and_replayed(folder: &Folder, service: &Service) {
     let listed = folder.lines(&["consumers", "list"]);
     assert!(
         listed
@@ -167,7 +173,7 @@ fn consumers_are_told_and_given_what_was_before(folder: &Folder, service: &Servi
         .any(|line| line.starts_with("analytics ") && line.ends_with("up to date"))
     {
         assert!(
-            began.elapsed() < daybook_tests::PATIENCE,
+            began.elapsed() < daybook_tests::WAIT_LIMIT,
             "{:?}",
             folder.lines(&["consumers", "lag"])
         );
@@ -200,24 +206,25 @@ fn consumers_are_told_and_given_what_was_before(folder: &Folder, service: &Servi
     let mut command = folder.command(&["story", id]);
     command.env("DAYBOOK_URL", format!("http://{}", service.address));
     let output = command.output().unwrap();
-    let told = String::from_utf8(output.stdout).unwrap();
+    let stdout_text = String::from_utf8(output.stdout).unwrap();
     assert!(
-        told.lines()
+        stdout_text
+            .lines()
             .next()
             .unwrap()
             .ends_with("Linus Pauling created campaign “By hand”"),
-        "{told} {}",
+        "{stdout_text} {}",
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(
-        told.contains("└─ ") && told.contains("Started giving an event to analytics (succeeded)"),
-        "{told}"
+        stdout_text.contains("└─ ") && stdout_text.contains("Started giving an event to analytics (succeeded)"),
+        "{stdout_text}"
     );
 }
 
 fn people_and_teams_are_listed_and_added(folder: &Folder, service: &Service) {
     let token = folder.lines(&["token", "ada", "--hours", "1"]);
-    let (status, me) = service.ask("GET", "/v1/me", &token[0], None);
+    let (status, me) = service.request("GET", "/v1/me", &token[0], None);
     assert_eq!((status, &me["teams"][0]["name"]), (200, &json!("Acme")));
     assert!(
         folder
@@ -250,34 +257,35 @@ fn people_and_teams_are_listed_and_added(folder: &Folder, service: &Service) {
     for (subcommand, lines) in [(&["user", "list"][..], 1), (&["activity"][..], 0)] {
         let output = folder.command(subcommand).env("DAYBOOK_TEAM", "Beta").output().unwrap();
         assert!(output.status.success(), "{subcommand:?}");
-        let said = String::from_utf8(output.stdout).unwrap();
+        let message = String::from_utf8(output.stdout).unwrap();
         assert_eq!(
-            said.lines()
+            message
+                .lines()
                 .filter(|line| line.contains("@ada") || line.contains("campaign"))
                 .count(),
             0
         );
-        assert!(said.lines().count() >= lines, "{said}");
+        assert!(message.lines().count() >= lines, "{message}");
     }
     // From here on, commands must name the team; the other checks ran before.
 }
 
 #[test]
-fn what_was_acknowledged_is_there_after_a_kill() {
+fn acknowledged_data_survives_a_kill() {
     let folder = Folder::new();
     let mut service = Service::start(&folder, "dev");
     let team = exported(&folder, "DAYBOOK_TEAM");
     let ada = exported(&folder, "ADA");
     let campaigns = format!("/v1/teams/{team}/campaigns");
     let new = json!({"name": "Kept", "budget": "1"});
-    let (status, made) = service.ask("POST", &campaigns, &ada, Some(new));
+    let (status, made) = service.request("POST", &campaigns, &ada, Some(new));
     assert_eq!(status, 201);
     service.end(Signal::SIGKILL);
 
     let again = Service::start(&folder, "serve");
     let path = format!("{campaigns}/{}", made["id"].as_str().unwrap());
     // The token from before the kill works, too.
-    assert_eq!(again.ask("GET", &path, &ada, None), (200, made));
+    assert_eq!(again.request("GET", &path, &ada, None), (200, made));
     let lines = folder.lines(&["activity", "--limit", "1"]);
     assert!(lines[0].ends_with("Ada Lovelace created campaign “Kept”"), "{lines:?}");
     assert_eq!(
@@ -313,17 +321,17 @@ fn migrations_are_listed_applied_and_reverted_with_nothing_running() {
     // A service that may not migrate reports that it isn't ready, and the pending migrations.
     let mut command = folder.command(&["serve"]);
     command.env("DAYBOOK_MIGRATE", "off");
-    let service = Service::of(&folder, command);
-    let (status, ready) = service.ask("GET", "/readyz", "", None);
+    let service = Service::start_command(&folder, command);
+    let (status, ready) = service.request("GET", "/readyz", "", None);
     assert_eq!(
         (status, ready["pending_migrations"].as_array().unwrap().len()),
         (503, 2)
     );
-    assert_eq!(service.ask("GET", "/healthz", "", None).0, 200);
+    assert_eq!(service.request("GET", "/healthz", "", None).0, 200);
 }
 
 #[test]
-fn bad_settings_are_named_all_at_once_and_before_anything_is_made() {
+fn bad_settings_are_all_named_before_anything_is_created() {
     let folder = Folder::new();
     let mut command = folder.command(&["serve"]);
     let output = command
@@ -333,7 +341,7 @@ fn bad_settings_are_named_all_at_once_and_before_anything_is_made() {
         .output()
         .unwrap();
     assert!(!output.status.success() && output.stdout.is_empty());
-    let said = String::from_utf8(output.stderr).unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
     for words in [
         "DAYBOOK_BIND",
         "nowhere",
@@ -342,9 +350,9 @@ fn bad_settings_are_named_all_at_once_and_before_anything_is_made() {
         "many",
         "DAYBOOK_JWT_SECRET",
     ] {
-        assert!(said.contains(words), "{words} is not in: {said}");
+        assert!(message.contains(words), "{words} is not in: {message}");
     }
-    assert!(!said.contains("short-secret"), "{said}");
+    assert!(!message.contains("short-secret"), "{message}");
     assert!(!folder.file("").exists(), "nothing was made");
 
     let unknown = folder.refusal(&["serv"]);
@@ -352,27 +360,30 @@ fn bad_settings_are_named_all_at_once_and_before_anything_is_made() {
 }
 
 #[test]
-fn a_port_that_is_taken_and_a_database_that_is_away_are_named() {
+fn a_used_port_and_an_unavailable_database_are_named() {
     let folder = Folder::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let mut command = folder.command(&["serve"]);
     let output = command.env("DAYBOOK_BIND", &address).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success());
-    assert!(said.contains("DAYBOOK_BIND") && said.contains(&address), "{said}");
+    assert!(
+        message.contains("DAYBOOK_BIND") && message.contains(&address),
+        "{message}"
+    );
     assert_eq!(folder.postgres_pid(), None);
 
     let mut command = folder.command(&["team", "list"]);
     let away = "postgres://daybook:hunter2@127.0.0.1:1/daybook";
     let output = command.env("DATABASE_URL", away).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success());
-    assert!(!said.contains("hunter2"), "{said}");
+    assert!(!message.contains("hunter2"), "{message}");
 }
 
 #[test]
-fn a_misspelt_setting_is_pointed_out_and_stops_nothing() {
+fn a_misspelt_setting_is_a_warning() {
     let folder = Folder::new();
     let mut command = folder.command(&["token", "ada"]);
     let secret = "a-secret-of-at-least-thirty-two-bytes";

@@ -8,23 +8,23 @@ use super::harness::{Folder, Service, exported};
 #[test]
 fn commands_say_that_migrations_are_pending() {
     let folder = Folder::new();
-    let said = folder.refusal(&["team", "list"]);
+    let message = folder.refusal(&["team", "list"]);
     for words in ["migrations are pending", "daybook migrate", "make db-migrate"] {
-        assert!(said.contains(words), "{words} is not in: {said}");
+        assert!(message.contains(words), "{words} is not in: {message}");
     }
-    assert!(!said.contains("internal error"), "{said}");
+    assert!(!message.contains("internal error"), "{message}");
     folder.lines(&["migrate"]);
     folder.lines(&["team", "list"]);
 }
 
 #[test]
-fn a_token_is_signed_with_a_secret_that_is_there_or_not_at_all() {
+fn a_token_is_signed_only_with_an_existing_secret() {
     let folder = Folder::new();
-    let said = folder.refusal(&["token", "ada"]);
+    let message = folder.refusal(&["token", "ada"]);
     for words in ["DAYBOOK_JWT_SECRET", ".daybook/jwt.secret"] {
-        assert!(said.contains(words), "{words} is not in: {said}");
+        assert!(message.contains(words), "{words} is not in: {message}");
     }
-    assert!(!said.contains("internal error"), "{said}");
+    assert!(!message.contains("internal error"), "{message}");
     assert!(!folder.file("").exists(), "nothing was made");
 }
 
@@ -36,13 +36,16 @@ fn a_log_filter_that_cannot_be_read_is_named() {
         .env("DAYBOOK_LOG", "daybook=loud")
         .output()
         .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success());
-    assert!(said.contains("DAYBOOK_LOG") && said.contains("daybook=loud"), "{said}");
+    assert!(
+        message.contains("DAYBOOK_LOG") && message.contains("daybook=loud"),
+        "{message}"
+    );
 }
 
 #[test]
-fn a_reader_who_leaves_is_no_error_and_a_sample_team_is_found_by_its_people() {
+fn a_closed_pipe_is_no_error_and_a_sample_team_is_found_by_its_people() {
     let folder = Folder::new();
     let mut service = Service::start(&folder, "dev");
     let team = exported(&folder, "DAYBOOK_TEAM");
@@ -51,10 +54,10 @@ fn a_reader_who_leaves_is_no_error_and_a_sample_team_is_found_by_its_people() {
     let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Closed before a line is written: opening the database takes longer than this.
     drop(process.stdout.take());
-    let mut said = String::new();
-    process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(process.wait().unwrap().success(), "{said}");
-    assert!(!said.contains("panicked"), "{said}");
+    let mut message = String::new();
+    process.stderr.take().unwrap().read_to_string(&mut message).unwrap();
+    assert!(process.wait().unwrap().success(), "{message}");
+    assert!(!message.contains("panicked"), "{message}");
 
     // Another team whose name sorts first is not the team of the sample people.
     folder.lines(&["team", "create", "Aardvark", "--subject", "bob", "--name", "Bob"]);
@@ -64,7 +67,7 @@ fn a_reader_who_leaves_is_no_error_and_a_sample_team_is_found_by_its_people() {
 }
 
 #[test]
-fn a_secret_file_that_others_can_read_or_that_is_none_opens_nothing() {
+fn a_secret_file_that_others_can_read_or_that_is_invalid_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let folder = Folder::new();
@@ -82,12 +85,15 @@ fn a_secret_file_that_others_can_read_or_that_is_none_opens_nothing() {
     ] {
         write(text, mode);
         for command in [&["token", "ada"][..], &["serve"], &["dev"]] {
-            let said = folder.refusal(command);
+            let message = folder.refusal(command);
             assert!(
-                said.contains(words) && said.contains("jwt.secret"),
-                "{command:?}: {said}"
+                message.contains(words) && message.contains("jwt.secret"),
+                "{command:?}: {message}"
             );
-            assert!(!said.contains(long) && !said.contains("internal error"), "{said}");
+            assert!(
+                !message.contains(long) && !message.contains("internal error"),
+                "{message}"
+            );
         }
         assert_eq!(folder.postgres_pid(), None, "nothing was started");
     }
@@ -102,17 +108,17 @@ fn a_secret_file_that_others_can_read_or_that_is_none_opens_nothing() {
         ("DATABASE_URL_FILE", &file),
     ] {
         let output = folder.command(&["token", "ada"]).env(setting, named).output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success(), "{setting}");
         for words in [setting, "chmod 600", "jwt.secret"] {
-            assert!(said.contains(words), "{words} is not in: {said}");
+            assert!(message.contains(words), "{words} is not in: {message}");
         }
     }
     write(long, 0o600);
     std::fs::write(folder.file("token"), "a-token").unwrap();
     std::fs::set_permissions(folder.file("token"), std::fs::Permissions::from_mode(0o640)).unwrap();
-    let said = folder.refusal(&["story", "01930000-0000-7000-8000-000000000000"]);
-    assert!(said.contains("chmod 600") && said.contains("token"), "{said}");
+    let message = folder.refusal(&["story", "01930000-0000-7000-8000-000000000000"]);
+    assert!(message.contains("chmod 600") && message.contains("token"), "{message}");
     // A valid one is accepted.
     let output = folder
         .command(&["token", "ada"])
@@ -130,7 +136,7 @@ fn a_secret_file_that_others_can_read_or_that_is_none_opens_nothing() {
 }
 
 #[test]
-fn a_service_on_a_database_of_ones_own_invents_no_secret() {
+fn a_service_with_its_own_database_creates_no_secret() {
     for role in [
         &["serve"][..],
         &["serve", "--role", "web"],
@@ -142,7 +148,7 @@ fn a_service_on_a_database_of_ones_own_invents_no_secret() {
             .env("DATABASE_URL", "postgres://daybook:hunter2@127.0.0.1:1/daybook")
             .output()
             .unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success());
         for words in [
             "DAYBOOK_JWT_SECRET",
@@ -150,9 +156,9 @@ fn a_service_on_a_database_of_ones_own_invents_no_secret() {
             "DAYBOOK_JWT_PUBLIC_KEY",
             "DATABASE_URL",
         ] {
-            assert!(said.contains(words), "{words} is not in: {said}");
+            assert!(message.contains(words), "{words} is not in: {message}");
         }
-        assert!(!said.contains("hunter2"), "{said}");
+        assert!(!message.contains("hunter2"), "{message}");
         assert!(!folder.file("").exists(), "nothing was made");
     }
 }

@@ -3,24 +3,27 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use daybook_tests::somebody_waits_for_a_lock;
+use daybook_tests::wait_for_blocked_session;
 use nix::sys::signal::Signal;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use sqlx::Connection as _;
 
 use super::harness::{Folder, Service};
-use crate::runs::process::{Place, free_port};
+use crate::runs::process::{ServiceFixture, free_port};
 
 /// In seconds: a service that waits that long is still running when the test's timeout ends.
-const LONG: &str = "300";
+const LONG_TIMEOUT_S: &str = "300";
 
 /// Opens a client that sends half a request and then nothing, and waits until the service has accepted it.
 fn slow_client(service: &Service) -> TcpStream {
     let mut socket = TcpStream::connect(&service.address).unwrap();
     socket.write_all(b"GET /healthz HTTP/1.1\r\nhost: da").unwrap();
     // Connections are accepted in order: once this one is answered, the other is there too.
-    assert_eq!(service.ask("GET", "/healthz", "", None), (200, json!({"status": "ok"})));
+    assert_eq!(
+        service.request("GET", "/healthz", "", None),
+        (200, json!({"status": "ok"}))
+    );
     socket
 }
 
@@ -30,8 +33,8 @@ fn a_slow_client_does_not_keep_the_service_from_stopping() {
     let mut command = folder.command(&["serve"]);
     command
         .env("DAYBOOK_REQUEST_TIMEOUT", "1")
-        .env("DAYBOOK_HEADER_TIMEOUT", LONG);
-    let mut service = Service::of(&folder, command);
+        .env("DAYBOOK_HEADER_TIMEOUT", LONG_TIMEOUT_S);
+    let mut service = Service::start_command(&folder, command);
     let _socket = slow_client(&service);
 
     assert!(service.end(Signal::SIGTERM).success());
@@ -43,20 +46,20 @@ fn a_second_signal_ends_the_service_at_once() {
     let folder = Folder::new();
     let mut command = folder.command(&["serve"]);
     command
-        .env("DAYBOOK_REQUEST_TIMEOUT", LONG)
-        .env("DAYBOOK_HEADER_TIMEOUT", LONG);
-    let mut service = Service::of(&folder, command);
+        .env("DAYBOOK_REQUEST_TIMEOUT", LONG_TIMEOUT_S)
+        .env("DAYBOOK_HEADER_TIMEOUT", LONG_TIMEOUT_S);
+    let mut service = Service::start_command(&folder, command);
     let _socket = slow_client(&service);
 
     service.signal(Signal::SIGTERM);
-    service.hear("stopping");
+    service.wait_for_stderr("stopping");
     assert!(service.end(Signal::SIGINT).success());
 }
 
 /// The request of a client that has gone leaves a statement that waits for a lock, and that keeps its connection.
 #[tokio::test]
 async fn a_statement_that_waits_for_a_lock_does_not_keep_the_service_from_stopping() {
-    let place = Place::new().await;
+    let place = ServiceFixture::new().await;
     let port = free_port();
     let service = place.serve(port).await;
     let new = json!({"name": "Spring", "budget": "1"});
@@ -73,7 +76,7 @@ async fn a_statement_that_waits_for_a_lock_does_not_keep_the_service_from_stoppi
     let change = place.request(port, Method::PATCH, &format!("/campaigns/{id}"));
     let change = change.header("if-match", "*").json(&json!({"budget": "2"}));
     let client = tokio::spawn(change.send());
-    somebody_waits_for_a_lock(&place.db).await;
+    wait_for_blocked_session(&place.db).await;
     client.abort();
 
     service.stop().await;

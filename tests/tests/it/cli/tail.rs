@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use daybook_tests::PATIENCE;
+use daybook_tests::WAIT_LIMIT;
 use daybook_tests::ports::free_port;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -43,13 +43,13 @@ impl Tail {
 
     /// Returns the next line, without its time.
     fn line(&self) -> String {
-        let line = self.lines.recv_timeout(PATIENCE).expect("a line");
+        let line = self.lines.recv_timeout(WAIT_LIMIT).expect("a line");
         line.split_once("  ")
             .map_or(line.clone(), |(_, words)| words.to_owned())
     }
 
-    fn hear(&self, words: &str) {
-        let deadline = Instant::now() + PATIENCE;
+    fn wait_for_stderr(&self, words: &str) {
+        let deadline = Instant::now() + WAIT_LIMIT;
         while let Ok(line) = self
             .words
             .recv_timeout(deadline.saturating_duration_since(Instant::now()))
@@ -82,7 +82,7 @@ impl Sample {
         let folder = Folder::new();
         let mut command = folder.command(&["dev"]);
         command.env("DAYBOOK_BIND", format!("127.0.0.1:{}", free_port()));
-        let service = Service::of(&folder, command);
+        let service = Service::start_command(&folder, command);
         Self {
             team: exported(&folder, "DAYBOOK_TEAM"),
             ada: exported(&folder, "ADA"),
@@ -103,7 +103,7 @@ impl Sample {
 
     fn post(&self, path: &str, body: Value) -> Value {
         let path = format!("/v1/teams/{}{path}", self.team);
-        let (status, answer) = self.service.ask("POST", &path, &self.ada, Some(body));
+        let (status, answer) = self.service.request("POST", &path, &self.ada, Some(body));
         assert_eq!(status, 201, "{answer}");
         answer
     }
@@ -113,7 +113,7 @@ impl Sample {
         self.service.end(Signal::SIGKILL);
         let mut command = self.folder.command(&["serve"]);
         command.env("DAYBOOK_BIND", address);
-        self.service = Service::of(&self.folder, command);
+        self.service = Service::start_command(&self.folder, command);
     }
 }
 
@@ -125,7 +125,7 @@ fn tail_prints_each_event_also_across_a_crash_of_the_service() {
     // `tail` shows events from its start on; earlier events may be missing.
     let began = Instant::now();
     let first = loop {
-        assert!(began.elapsed() < PATIENCE, "it doesn't begin");
+        assert!(began.elapsed() < WAIT_LIMIT, "it doesn't begin");
         sample.post("/campaigns", json!({"name": "First", "budget": "1"}));
         if let Ok(line) = tail.lines.recv_timeout(Duration::from_millis(500)) {
             break line;
@@ -134,10 +134,10 @@ fn tail_prints_each_event_also_across_a_crash_of_the_service() {
     assert!(first.ends_with("  Ada Lovelace created campaign “First”"), "{first}");
 
     sample.restart();
-    tail.hear("the service is unavailable");
+    tail.wait_for_stderr("the service is unavailable");
     let made = sample.post("/campaigns", json!({"name": "Second", "budget": "1"}));
     while tail.line() != "Ada Lovelace created campaign “Second”" {}
-    tail.hear("the service is available again");
+    tail.wait_for_stderr("the service is available again");
     let object = format!("campaign/{}", made["id"].as_str().unwrap());
 
     let thread = Tail::start(sample.command(&["--object", &object, "--from", "0"]));
@@ -147,7 +147,7 @@ fn tail_prints_each_event_also_across_a_crash_of_the_service() {
         sample.team,
         made["id"].as_str().unwrap()
     );
-    let threads = sample.service.ask("GET", &query, &sample.ada, None).1;
+    let threads = sample.service.request("GET", &query, &sample.ada, None).1;
     let id = threads["items"][0]["id"].as_str().unwrap().to_owned();
     sample.post(&format!("/threads/{id}/messages"), json!({"body": "shall we?"}));
     assert_eq!(thread.line(), "Ada Lovelace commented on campaign “Second”: shall we?");
@@ -162,7 +162,7 @@ fn tail_prints_each_event_also_across_a_crash_of_the_service() {
     );
 
     let last = loop {
-        let line: Value = serde_json::from_str(&everything.lines.recv_timeout(PATIENCE).unwrap()).unwrap();
+        let line: Value = serde_json::from_str(&everything.lines.recv_timeout(WAIT_LIMIT).unwrap()).unwrap();
         if line["message"]["body"] == "we shall" {
             break line;
         }
@@ -176,7 +176,7 @@ fn tail_prints_each_event_also_across_a_crash_of_the_service() {
 }
 
 #[test]
-fn what_can_t_be_followed_is_said() {
+fn tail_reports_what_it_can_t_follow() {
     let sample = Sample::start();
     let refusal = |arguments: &[&str], settings: &[(&str, &str)]| {
         let mut command = sample.command(arguments);
@@ -211,8 +211,8 @@ fn what_can_t_be_followed_is_said() {
         ),
         (&[], &[("DAYBOOK_DATA_DIR", "elsewhere")], "no token: set DAYBOOK_TOKEN"),
     ] {
-        let said = refusal(arguments, settings);
-        assert!(said.contains(words), "{arguments:?} {settings:?}: {said}");
-        assert!(!said.contains("nonsense-that-nobody-signed"), "{said}");
+        let message = refusal(arguments, settings);
+        assert!(message.contains(words), "{arguments:?} {settings:?}: {message}");
+        assert!(!message.contains("nonsense-that-nobody-signed"), "{message}");
     }
 }

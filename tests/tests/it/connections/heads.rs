@@ -5,7 +5,7 @@ use daybook::tenancy::Role;
 use daybook_tests::http::TestApp;
 use serde_json::json;
 
-use super::{holding, until_closed};
+use super::{open_connection, read_until_closed};
 use crate::runs::run;
 
 #[tokio::test]
@@ -22,7 +22,7 @@ async fn an_http_1_1_request_must_have_exactly_one_host() {
         ("HTTP/1.0\r\nhost: a\r\nhost: b\r\n", 400),
     ] {
         let request = format!("GET /healthz {head}connection: close\r\n\r\n");
-        let answer = until_closed(&mut holding(port, request.as_bytes()).await).await;
+        let answer = read_until_closed(&mut open_connection(port, request.as_bytes()).await).await;
         let (first, _) = answer.split_once("\r\n").unwrap();
         assert_eq!(
             first.split(' ').nth(1),
@@ -84,7 +84,7 @@ async fn headers_that_identify_the_caller_or_the_resource_must_not_repeat() {
             request.push_str(&format!("authorization: Bearer {token}\r\n"));
         }
         request.push_str("\r\n");
-        let answer = until_closed(&mut holding(port, request.as_bytes()).await).await;
+        let answer = read_until_closed(&mut open_connection(port, request.as_bytes()).await).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{headers}: {answer}");
     }
     ada.get(&campaign.path).await.is(StatusCode::OK);
@@ -110,10 +110,10 @@ async fn an_encoded_body_is_refused_by_every_route() {
         (Method::POST, format!("{run}/cancel")),
     ] {
         for encoding in ["gzip", "br, gzip", "zstd"] {
-            let ask = ada
-                .ask(method.clone(), &path)
+            let request = ada
+                .team_request(method.clone(), &path)
                 .header("content-type", "application/json");
-            let answer = ask
+            let answer = request
                 .header("content-encoding", encoding)
                 .body(body.clone())
                 .if_match("*")
@@ -125,7 +125,7 @@ async fn an_encoded_body_is_refused_by_every_route() {
             );
         }
     }
-    let lines = ada.ask(Method::POST, &format!("{run}/events"));
+    let lines = ada.team_request(Method::POST, &format!("{run}/events"));
     let lines = lines
         .header("content-type", "application/x-ndjson")
         .header("content-encoding", "gzip");

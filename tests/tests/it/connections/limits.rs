@@ -4,13 +4,13 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::net::TcpSocket;
 
-use super::{holding, metric, until_closed};
-use crate::runs::process::{Place, Service, free_port};
+use super::{metric, open_connection, read_until_closed};
+use crate::runs::process::{Service, ServiceFixture, free_port};
 
 /// Opens a reader of a run's log, and waits for its first lines.
-async fn reader(place: &Place, port: u16, run: uuid::Uuid) -> reqwest::Response {
+async fn reader(fixture: &ServiceFixture, port: u16, run: uuid::Uuid) -> reqwest::Response {
     let path = format!("/runs/{run}/events?follow=true");
-    let request = place
+    let request = fixture
         .request(port, Method::GET, &path)
         .header("accept", "application/x-ndjson");
     let mut answer = request.send().await.unwrap();
@@ -21,52 +21,57 @@ async fn reader(place: &Place, port: u16, run: uuid::Uuid) -> reqwest::Response 
 
 #[tokio::test]
 async fn the_newest_connection_is_refused_when_members_hold_all() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
-    let mut command = place.command(port, place.storage.path());
+    let mut command = fixture.command(port, fixture.storage.path());
     command.env("DAYBOOK_CONNECTIONS", "8");
-    let service = Service::of(command, port).await;
-    let run = place.run(port, json!({"name": "import"})).await;
+    let service = Service::start(command, port).await;
+    let run = fixture.run(port, json!({"name": "import"})).await;
     // The client keeps its own connection, which is one of the eight.
     let mut readers = Vec::new();
     for _ in 0..8 {
-        readers.push(reader(&place, port, run).await);
+        readers.push(reader(&fixture, port, run).await);
     }
-    let mut refused = holding(port, b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n").await;
-    let answer = until_closed(&mut refused).await;
+    let mut refused = open_connection(port, b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    let answer = read_until_closed(&mut refused).await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(
         answer.contains("connection: close\r\n") && answer.contains("/problems/unavailable"),
         "{answer}"
     );
     daybook_tests::eventually("a log line about it", async || {
-        service.said().contains("connections refused: 1")
+        service.stderr().contains("connections refused: 1")
     })
     .await;
     readers.truncate(4);
     daybook_tests::eventually("room for a connection", async || {
-        let asked = place.ask(port, Method::GET, "/threads").await;
-        asked.is_ok_and(|(status, _)| status == StatusCode::OK)
+        let response = fixture.send_request(port, Method::GET, "/threads").await;
+        response.is_ok_and(|(status, _)| status == StatusCode::OK)
     })
     .await;
-    assert!(metric(&place, port, "connections_refused_total").await >= 1.0);
+    assert!(metric(&fixture, port, "connections_refused_total").await >= 1.0);
     service.stop().await;
 }
 
 #[tokio::test]
 async fn a_team_has_a_limited_number_of_log_readers() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
-    let mut command = place.command(port, place.storage.path());
+    let mut command = fixture.command(port, fixture.storage.path());
     command
         .env("DAYBOOK_LOG_READERS", "5")
         .env("DAYBOOK_TEAM_LOG_READERS", "2");
-    let service = Service::of(command, port).await;
-    let run = place.run(port, json!({"name": "import"})).await;
-    let readers = (reader(&place, port, run).await, reader(&place, port, run).await);
+    let service = Service::start(command, port).await;
+    let run = fixture.run(port, json!({"name": "import"})).await;
+    let readers = (reader(&fixture, port, run).await, reader(&fixture, port, run).await);
 
     let path = format!("/runs/{run}/events");
-    let send = |accept: &'static str| place.request(port, Method::GET, &path).header("accept", accept).send();
+    let send = |accept: &'static str| {
+        fixture
+            .request(port, Method::GET, &path)
+            .header("accept", accept)
+            .send()
+    };
     let refused = send("application/x-ndjson").await.unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.headers().contains_key("retry-after"));
@@ -80,14 +85,14 @@ async fn a_team_has_a_limited_number_of_log_readers() {
     assert_eq!(refused.status(), StatusCode::OK);
     let text = refused.text().await.unwrap();
     assert!(text.starts_with("retry: ") && !text.contains("data:"), "{text}");
-    let refused = place
+    let refused = fixture
         .post(port, "/runs?stream=true", &json!({"name": "other"}))
         .await
         .unwrap();
     assert_eq!(refused.0, StatusCode::SERVICE_UNAVAILABLE);
     // Pages are ordinary requests.
     assert_eq!(send("application/json").await.unwrap().status(), StatusCode::OK);
-    assert_eq!(metric(&place, port, "log_readers").await, 2.0);
+    assert_eq!(metric(&fixture, port, "log_readers").await, 2.0);
 
     drop(readers.0);
     daybook_tests::eventually("room for another reader", async || {
@@ -95,7 +100,10 @@ async fn a_team_has_a_limited_number_of_log_readers() {
     })
     .await;
     drop(readers.1);
-    daybook_tests::eventually("all places", async || metric(&place, port, "log_readers").await == 0.0).await;
+    daybook_tests::eventually("all places", async || {
+        metric(&fixture, port, "log_readers").await == 0.0
+    })
+    .await;
     service.stop().await;
 }
 
@@ -110,40 +118,40 @@ fn resident(service: &Service) -> u64 {
 async fn stalled_readers_use_little_memory() {
     const READERS: u64 = 150;
     const MAX_BYTES_EACH: u64 = 320 * 1024;
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
-    let mut command = place.command(port, place.storage.path());
+    let mut command = fixture.command(port, fixture.storage.path());
     command.env("DAYBOOK_WRITE_TIMEOUT", "300");
-    let service = Service::of(command, port).await;
-    let run = place.run(port, json!({"name": "import"})).await;
+    let service = Service::start(command, port).await;
+    let run = fixture.run(port, json!({"name": "import"})).await;
     let line = json!({"type": "console.line", "payload": {"message": "x".repeat(900)}});
     for _ in 0..8 {
-        let request = place.request(port, Method::POST, &format!("/runs/{run}/events"));
+        let request = fixture.request(port, Method::POST, &format!("/runs/{run}/events"));
         let request = request
             .header("content-type", "application/x-ndjson")
             .body(format!("{line}\n").repeat(1_000));
-        assert_eq!(place.send(request).await.unwrap().0, StatusCode::OK);
+        assert_eq!(fixture.send(request).await.unwrap().0, StatusCode::OK);
     }
     let before = resident(&service);
     let mut stuck = Vec::new();
     for number in 0..READERS {
         let accept = ["text/event-stream", "application/x-ndjson"][usize::from(number % 2 == 0)];
-        let ask = format!(
+        let request = format!(
             "GET /v1/teams/{}/runs/{run}/events HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\naccept: {accept}\r\n\r\n",
-            place.team.id, place.token
+            fixture.team.id, fixture.token
         );
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4 * 1024).unwrap();
         let stream = socket.connect(([127, 0, 0, 1], port).into()).await.unwrap();
         stream.writable().await.unwrap();
-        assert_eq!(stream.try_write(ask.as_bytes()).unwrap(), ask.len());
+        assert_eq!(stream.try_write(request.as_bytes()).unwrap(), request.len());
         // The stream has begun.
         stream.readable().await.unwrap();
         stuck.push(stream);
     }
-    assert_eq!(metric(&place, port, "log_readers").await, READERS as f64);
+    assert_eq!(metric(&fixture, port, "log_readers").await, READERS as f64);
     // Others are served at the same time.
-    let (status, _) = place.ask(port, Method::GET, "/threads").await.unwrap();
+    let (status, _) = fixture.send_request(port, Method::GET, "/threads").await.unwrap();
     assert_eq!(status, StatusCode::OK);
     let mut last = 0;
     daybook_tests::eventually("a stable amount of memory", async || {

@@ -2,20 +2,20 @@
 
 mod heads;
 mod limits;
-mod strangers;
 mod timeouts;
+mod unauthenticated;
 
-use daybook_tests::PATIENCE;
+use daybook_tests::WAIT_LIMIT;
 use reqwest::StatusCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::runs::process::Place;
+use crate::runs::process::ServiceFixture;
 
 /// Opens a connection and sends these bytes.
-async fn holding(port: u16, bytes: &[u8]) -> TcpStream {
-    let mut stream = timeout(PATIENCE, TcpStream::connect(("127.0.0.1", port)))
+async fn open_connection(port: u16, bytes: &[u8]) -> TcpStream {
+    let mut stream = timeout(WAIT_LIMIT, TcpStream::connect(("127.0.0.1", port)))
         .await
         .unwrap()
         .unwrap();
@@ -25,11 +25,11 @@ async fn holding(port: u16, bytes: &[u8]) -> TcpStream {
 }
 
 /// Returns everything that arrives until the service closes the connection.
-async fn until_closed(stream: &mut TcpStream) -> String {
+async fn read_until_closed(stream: &mut TcpStream) -> String {
     let mut all = Vec::new();
     let mut block = [0; 4096];
     loop {
-        match timeout(PATIENCE, stream.read(&mut block))
+        match timeout(WAIT_LIMIT, stream.read(&mut block))
             .await
             .expect("the service closes it")
         {
@@ -40,12 +40,12 @@ async fn until_closed(stream: &mut TcpStream) -> String {
 }
 
 /// Returns a metric's value.
-async fn metric(place: &Place, port: u16, name: &str) -> f64 {
+async fn metric(fixture: &ServiceFixture, port: u16, name: &str) -> f64 {
     let url = format!("http://127.0.0.1:{port}/metrics");
     let mut text = String::new();
     // While connections are closed to make room, the newest may be refused for a short time.
     daybook_tests::eventually("a response of /metrics", async || {
-        let answer = place.http.get(&url).send().await.unwrap();
+        let answer = fixture.http.get(&url).send().await.unwrap();
         let is_ok = answer.status() == StatusCode::OK;
         text = answer.text().await.unwrap();
         is_ok

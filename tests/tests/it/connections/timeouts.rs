@@ -2,29 +2,29 @@
 
 use std::time::Duration;
 
-use daybook_tests::PATIENCE;
+use daybook_tests::WAIT_LIMIT;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{holding, metric, until_closed};
-use crate::runs::process::{Place, Service, free_port};
+use super::{metric, open_connection, read_until_closed};
+use crate::runs::process::{Service, ServiceFixture, free_port};
 
-async fn impatient(place: &Place, port: u16) -> Service {
-    let mut command = place.command(port, place.storage.path());
+async fn service_with_short_timeouts(fixture: &ServiceFixture, port: u16) -> Service {
+    let mut command = fixture.command(port, fixture.storage.path());
     for name in ["HEADER", "IDLE", "BODY", "WRITE"] {
         command.env(format!("DAYBOOK_{name}_TIMEOUT"), "3");
     }
-    Service::of(command, port).await
+    Service::start(command, port).await
 }
 
 #[tokio::test]
 async fn a_connection_without_a_request_in_time_is_closed() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
-    let service = impatient(&place, port).await;
+    let service = service_with_short_timeouts(&fixture, port).await;
     let openings: [&[u8]; 4] = [
         b"",
         b"GET /healthz HTTP/1.1\r\nhost: te",
@@ -33,32 +33,32 @@ async fn a_connection_without_a_request_in_time_is_closed() {
     ];
     let mut held = Vec::new();
     for opening in openings {
-        held.push(holding(port, opening).await);
+        held.push(open_connection(port, opening).await);
     }
     for stream in &mut held {
-        until_closed(stream).await;
+        read_until_closed(stream).await;
     }
     // A client that sends its head in small pieces gains no time.
-    let mut dripping = holding(port, b"GET /healthz HTTP/1.1\r\nhost: test\r\n").await;
+    let mut dripping = open_connection(port, b"GET /healthz HTTP/1.1\r\nhost: test\r\n").await;
     let cut = async {
         while dripping.write_all(b"x: y\r\n").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(PATIENCE, cut).await.expect("the connection is closed");
-    assert!(metric(&place, port, "connections_timed_out_total").await >= 5.0);
+    timeout(WAIT_LIMIT, cut).await.expect("the connection is closed");
+    assert!(metric(&fixture, port, "connections_timed_out_total").await >= 5.0);
     service.stop().await;
 }
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_and_a_served_one_is_not() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
-    let service = impatient(&place, port).await;
-    let mut idle = holding(port, b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n").await;
-    let mut half = holding(port, b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\nGET /he").await;
+    let service = service_with_short_timeouts(&fixture, port).await;
+    let mut idle = open_connection(port, b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    let mut half = open_connection(port, b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\nGET /he").await;
     for stream in [&mut idle, &mut half] {
-        let answers = until_closed(stream).await;
+        let answers = read_until_closed(stream).await;
         assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 1, "{answers}");
     }
     // An HTTP/2 client receives a notice before the close.
@@ -68,23 +68,23 @@ async fn an_idle_connection_is_closed_and_a_served_one_is_not() {
     let request = axum::http::Request::get(format!("http://127.0.0.1:{port}/healthz"));
     let (answer, _) = client.send_request(request.body(()).unwrap(), true).unwrap();
     assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
-    timeout(PATIENCE, ends)
+    timeout(WAIT_LIMIT, ends)
         .await
         .expect("the connection is closed")
         .unwrap()
         .expect("with a GOAWAY, and no error");
 
     // A stream that sends nothing for longer than that is not idle.
-    let run = place.run(port, json!({"name": "import"})).await;
-    let request = place.request(port, Method::GET, &format!("/runs/{run}/events?stream=true"));
+    let run = fixture.run(port, json!({"name": "import"})).await;
+    let request = fixture.request(port, Method::GET, &format!("/runs/{run}/events?stream=true"));
     let mut stream = request.send().await.unwrap();
     let mut text = String::new();
     while !text.contains("id: 2\n") {
         text.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap());
     }
-    let mut other = holding(port, b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n").await;
-    until_closed(&mut other).await;
-    place.complete(port, run).await;
+    let mut other = open_connection(port, b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    read_until_closed(&mut other).await;
+    fixture.complete(port, run).await;
     while !text.contains("event: end") {
         text.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().expect("its end")).unwrap());
     }
@@ -94,15 +94,15 @@ async fn an_idle_connection_is_closed_and_a_served_one_is_not() {
 
 #[tokio::test]
 async fn a_stalled_body_gets_a_408() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
-    let service = impatient(&place, port).await;
-    let run = place.run(port, json!({"name": "import"})).await;
+    let service = service_with_short_timeouts(&fixture, port).await;
+    let run = fixture.run(port, json!({"name": "import"})).await;
     let head = |path: &str, headers: &str| {
         format!(
             "POST /v1/teams/{}{path} HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\n\
              content-type: application/json\r\n{headers}\r\n{{\"name\": ",
-            place.team.id, place.token
+            fixture.team.id, fixture.token
         )
     };
     for request in [
@@ -110,8 +110,8 @@ async fn a_stalled_body_gets_a_408() {
         head("/campaigns", "content-length: 1000\r\nidempotency-key: a\r\n"),
         head(&format!("/runs/{run}/events"), "content-length: 1000\r\n"),
     ] {
-        let mut stream = holding(port, request.as_bytes()).await;
-        let answer = until_closed(&mut stream).await;
+        let mut stream = open_connection(port, request.as_bytes()).await;
+        let answer = read_until_closed(&mut stream).await;
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
         assert!(answer.contains("/problems/body-timeout"), "{answer}");
         assert!(answer.contains("connection: close"), "{answer}");
@@ -123,21 +123,21 @@ async fn a_stalled_body_gets_a_408() {
         &format!("connection: close\r\ncontent-length: {}\r\n", body.len()),
     );
     let whole = whole.strip_suffix("{\"name\": ").unwrap();
-    let mut stream = holding(port, whole.as_bytes()).await;
+    let mut stream = open_connection(port, whole.as_bytes()).await;
     for byte in body.as_bytes() {
         stream.write_all(&[*byte]).await.unwrap();
         tokio::task::yield_now().await;
     }
-    let answer = until_closed(&mut stream).await;
+    let answer = read_until_closed(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
     service.stop().await;
 }
 
 #[tokio::test]
 async fn an_http_2_client_that_opens_no_window_is_disconnected() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
-    let service = impatient(&place, port).await;
+    let service = service_with_short_timeouts(&fixture, port).await;
     let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let (mut client, connection) = h2::client::Builder::new()
         .initial_window_size(0)
@@ -150,19 +150,19 @@ async fn an_http_2_client_that_opens_no_window_is_disconnected() {
     let answer = answer.await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     // It answers pings all the time.
-    let _ = timeout(PATIENCE, ends)
+    let _ = timeout(WAIT_LIMIT, ends)
         .await
         .expect("the connection is closed")
         .unwrap();
-    assert!(metric(&place, port, "connections_timed_out_total").await >= 1.0);
+    assert!(metric(&fixture, port, "connections_timed_out_total").await >= 1.0);
     service.stop().await;
 }
 
 #[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
-    let service = place.serve(port).await;
+    let service = fixture.serve(port).await;
     let long = format!(
         "GET /healthz HTTP/1.1\r\nhost: test\r\nx: {}\r\n\r\n",
         "y".repeat(200_000)
@@ -174,7 +174,7 @@ async fn a_head_that_is_too_large_is_refused() {
     if stream.read_exact(&mut answer).await.is_ok() {
         assert_eq!(&answer[..12], b"HTTP/1.1 431");
     }
-    let (status, _) = place.ask(port, Method::GET, "/threads").await.unwrap();
+    let (status, _) = fixture.send_request(port, Method::GET, "/threads").await.unwrap();
     assert_eq!(status, StatusCode::OK);
     service.stop().await;
 }

@@ -3,15 +3,15 @@
 use daybook::assert_events;
 use daybook::error::Error;
 use daybook::events::{Track, create_models_with_events, update_models_with_events};
-use daybook_tests::{Stage, widget};
+use daybook_tests::{TeamFixture, widget};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 #[tokio::test]
 async fn results_and_events_are_in_the_callers_order() {
-    let stage = Stage::new().await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let tx = fixture.begin().await;
     // The rows alternate between two groups that set different columns, and their ids fall while their order rises.
     let mut ids: Vec<Uuid> = (0..20).map(|_| Uuid::now_v7()).collect();
     ids.reverse();
@@ -36,7 +36,7 @@ async fn results_and_events_are_in_the_callers_order() {
     let created = create_models_with_events(&tx, models, Track::All).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(created.iter().map(|widget| widget.id).collect::<Vec<_>>(), ids);
-    let labels: Vec<_> = stage
+    let labels: Vec<_> = fixture
         .team
         .events()
         .await
@@ -49,8 +49,8 @@ async fn results_and_events_are_in_the_callers_order() {
 /// SeaORM's own `insert_many` writes NULL if one row sets a column and another does not.
 #[tokio::test]
 async fn a_column_that_only_some_rows_set_has_its_default_in_the_others() {
-    let stage = Stage::new().await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let tx = fixture.begin().await;
     let priced = widget::ActiveModel {
         price: Set(1.into()),
         serial: Set(1),
@@ -88,8 +88,8 @@ async fn a_column_that_only_some_rows_set_has_its_default_in_the_others() {
 
 #[tokio::test]
 async fn an_empty_list_writes_no_rows_and_no_events() {
-    let stage = Stage::new().await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let tx = fixture.begin().await;
     let created =
         create_models_with_events::<widget::Entity, widget::Model, widget::ActiveModel>(&tx, vec![], Track::All);
     assert!(created.await.unwrap().is_empty());
@@ -99,13 +99,13 @@ async fn an_empty_list_writes_no_rows_and_no_events() {
         .unwrap();
     assert!(updated.is_empty());
     tx.commit().await.unwrap();
-    assert_events!(stage.team, []);
+    assert_events!(fixture.team, []);
 }
 
 #[tokio::test]
 async fn a_refused_row_is_named_and_nothing_is_written() {
-    let stage = Stage::new().await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let tx = fixture.begin().await;
     let refused = create_models_with_events(&tx, vec![widget::named("a"), widget::named("b\0")], Track::All).await;
     assert!(
         matches!(&refused, Err(Error::Invalid(fields)) if fields[0].field == "[1].name"),
@@ -121,13 +121,13 @@ async fn a_refused_row_is_named_and_nothing_is_written() {
         "{refused:?}"
     );
     tx.commit().await.unwrap();
-    assert_eq!(stage.count("widgets").await, 0);
+    assert_eq!(fixture.count("widgets").await, 0);
 }
 
 #[tokio::test]
 async fn an_update_of_many_records_the_change_of_each_row() {
-    let stage = Stage::new().await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let tx = fixture.begin().await;
     let models = [("a", "draft"), ("b", "done"), ("c", "active")].map(|(name, state)| widget::ActiveModel {
         state: Set(state.into()),
         ..widget::named(name)
@@ -149,7 +149,7 @@ async fn an_update_of_many_records_the_change_of_each_row() {
         .collect();
     assert_eq!(states, [("a", "done"), ("b", "done"), ("c", "done")]);
     assert_events!(
-        stage.team,
+        fixture.team,
         [
             "CREATED widget “a”",
             "CREATED widget “b”",
@@ -163,16 +163,16 @@ async fn an_update_of_many_records_the_change_of_each_row() {
 /// A row that already has the value keeps its version and its `updated_at`.
 #[tokio::test]
 async fn an_update_of_many_skips_rows_that_already_have_the_values() {
-    let stage = Stage::new().await;
-    let (a, b) = (stage.widget("a").await, stage.widget("b").await);
+    let fixture = TeamFixture::new().await;
+    let (a, b) = (fixture.widget("a").await, fixture.widget("b").await);
     let versions = async || -> Vec<String> {
         sqlx::query_scalar("SELECT xmin::text FROM widgets ORDER BY name")
-            .fetch_all(&mut stage.team.connection().await)
+            .fetch_all(&mut fixture.team.connection().await)
             .await
             .unwrap()
     };
     let before = versions().await;
-    let tx = stage.begin().await;
+    let tx = fixture.begin().await;
     let changes = widget::ActiveModel {
         name: Set("a".into()),
         ..Default::default()
@@ -191,34 +191,34 @@ async fn an_update_of_many_skips_rows_that_already_have_the_values() {
     tx.commit().await.unwrap();
     assert_eq!(same, [a, b]);
     assert_eq!(versions().await, before);
-    assert_eq!(stage.team.events().await.len(), 2);
+    assert_eq!(fixture.team.events().await.len(), 2);
 }
 
 #[tokio::test]
 async fn two_concurrent_updates_of_many_record_the_real_changes() {
-    let stage = Stage::new().await;
-    stage.widget("w").await;
+    let fixture = TeamFixture::new().await;
+    fixture.widget("w").await;
     let serial = |n| widget::ActiveModel {
         serial: Set(n),
         ..Default::default()
     };
-    let first = stage.begin().await;
+    let first = fixture.begin().await;
     update_models_with_events(&first, widget::Entity::find(), serial(8), Track::All)
         .await
         .unwrap();
     let second = tokio::spawn({
-        let (database, entry) = (stage.database.clone(), stage.entry());
+        let (database, entry) = (fixture.database.clone(), fixture.entry());
         async move {
             let tx = database.enter(&entry).await?;
             update_models_with_events(&tx, widget::Entity::find(), serial(9), Track::All).await?;
             tx.commit().await
         }
     });
-    daybook_tests::somebody_waits_for_a_lock(&stage.db).await;
+    daybook_tests::wait_for_blocked_session(&fixture.db).await;
     first.commit().await.unwrap();
     second.await.unwrap().unwrap();
     assert_events!(
-        stage.team,
+        fixture.team,
         [
             "CREATED widget “w”",
             "UPDATED widget “w”: serial 7 → 8",
@@ -229,8 +229,8 @@ async fn two_concurrent_updates_of_many_record_the_real_changes() {
 
 #[tokio::test]
 async fn a_selection_may_filter_and_limit() {
-    let stage = Stage::new().await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let tx = fixture.begin().await;
     let models = ["a", "b", "c", "d"].map(widget::named).to_vec();
     create_models_with_events(&tx, models, Track::All).await.unwrap();
     let some = widget::Entity::find()
@@ -251,15 +251,15 @@ async fn a_selection_may_filter_and_limit() {
 
 #[tokio::test]
 async fn another_teams_rows_are_not_selected() {
-    let stage = Stage::new().await;
-    let rival = stage.db.team("Rival").await;
-    let tx = stage.database.begin(&rival.system()).await.unwrap();
+    let fixture = TeamFixture::new().await;
+    let rival = fixture.db.team("Rival").await;
+    let tx = fixture.database.begin(&rival.system()).await.unwrap();
     let theirs = create_models_with_events(&tx, vec![widget::named("theirs")], Track::All)
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    stage.widget("ours").await;
-    let tx = stage.begin().await;
+    fixture.widget("ours").await;
+    let tx = fixture.begin().await;
     let done = || widget::ActiveModel {
         state: Set("done".into()),
         ..Default::default()

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use daybook::assert_events;
 use daybook::events::{Track, update_model_with_event, update_models_with_events};
-use daybook_tests::{Stage, widget};
+use daybook_tests::{TeamFixture, widget};
 use sea_orm::ActiveValue::Set;
 use sea_orm::EntityTrait;
 
@@ -16,11 +16,11 @@ fn due(at: DateTime<Utc>) -> widget::ActiveModel {
 
 #[tokio::test]
 async fn an_instant_changes_by_a_microsecond_and_not_by_less() {
-    let stage = Stage::new().await;
-    let widget = stage.widget("w").await;
+    let fixture = TeamFixture::new().await;
+    let widget = fixture.widget("w").await;
     let noon: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
     let change = async |widget: &widget::Model, at| {
-        stage
+        fixture
             .write(async |tx| update_model_with_event(tx, widget, due(at), Track::All).await)
             .await
             .unwrap()
@@ -30,7 +30,7 @@ async fn an_instant_changes_by_a_microsecond_and_not_by_less() {
     assert_eq!(nanoseconds, first, "nothing has changed, not even updated_at");
     let in_bulk = async |at| {
         let select = widget::Entity::find();
-        stage
+        fixture
             .write(async |tx| update_models_with_events(tx, select.clone(), due(at), Track::All).await)
             .await
             .unwrap()
@@ -39,13 +39,13 @@ async fn an_instant_changes_by_a_microsecond_and_not_by_less() {
         in_bulk(noon + TimeDelta::nanoseconds(1)).await,
         std::slice::from_ref(&first)
     );
-    assert_eq!(stage.team.events().await.len(), 2);
+    assert_eq!(fixture.team.events().await.len(), 2);
 
     let microsecond = change(&first, noon + TimeDelta::microseconds(1)).await;
     assert_ne!(microsecond.updated_at, first.updated_at);
     assert_ne!(in_bulk(noon + TimeDelta::microseconds(2)).await, [microsecond]);
     assert_events!(
-        stage.team,
+        fixture.team,
         [
             "CREATED widget “w”",
             "UPDATED widget “w”: due_at null → 2026-03-01T12:00:00.000000Z",

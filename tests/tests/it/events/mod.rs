@@ -1,13 +1,13 @@
 //! Events: what the `*_with_event` helpers write, compare, record and refuse.
 
 mod bulk;
+mod column_types;
 mod instants;
-mod moments;
 mod refused;
 mod restored;
 mod round_trips;
 mod scopes;
 mod sentences;
 mod single;
-mod specimens;
+mod timestamps;
 mod typed;

@@ -6,7 +6,7 @@ use daybook::events::{
     CustomEventData, Track, create_model_with_event, delete_model_with_event, emit_event, transition_model_with_event,
     update_model_with_event,
 };
-use daybook_tests::{Stage, widget};
+use daybook_tests::{TeamFixture, widget};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{EntityTrait, ModelTrait};
 use serde_json::json;
@@ -22,16 +22,16 @@ fn refused_field<T: std::fmt::Debug>(outcome: Result<T, Error>) -> String {
 
 #[tokio::test]
 async fn another_teams_id_is_refused_and_its_objects_are_not_found() {
-    let stage = Stage::new().await;
-    let rival = stage.db.team("Rival").await;
-    let tx = stage.database.begin(&rival.system()).await.unwrap();
+    let fixture = TeamFixture::new().await;
+    let rival = fixture.db.team("Rival").await;
+    let tx = fixture.database.begin(&rival.system()).await.unwrap();
     let theirs = create_model_with_event(&tx, widget::named("theirs"), Track::All)
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    let ours = stage.widget("ours").await;
+    let ours = fixture.widget("ours").await;
 
-    let tx = stage.begin().await;
+    let tx = fixture.begin().await;
     let foreign = || widget::ActiveModel {
         team_id: Set(rival.id),
         ..widget::named("x")
@@ -64,20 +64,20 @@ async fn another_teams_id_is_refused_and_its_objects_are_not_found() {
 
     // The transaction's own team may be named, and the refusals above did not break the transaction.
     let own = widget::ActiveModel {
-        team_id: Set(stage.team.id),
+        team_id: Set(fixture.team.id),
         ..widget::named("own")
     };
     create_model_with_event(&tx, own, Track::All).await.unwrap();
     tx.commit().await.unwrap();
-    assert_events!(stage.team, ["CREATED widget “ours”", "CREATED widget “own”"]);
+    assert_events!(fixture.team, ["CREATED widget “ours”", "CREATED widget “own”"]);
     assert_events!(rival, ["CREATED widget “theirs”"]);
 }
 
 #[tokio::test]
 async fn a_nul_is_refused_with_the_name_of_its_field() {
-    let stage = Stage::new().await;
-    let widget = stage.widget("w").await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let widget = fixture.widget("w").await;
+    let tx = fixture.begin().await;
     let create = async |model| refused_field(create_model_with_event(&tx, model, Track::All).await);
     assert_eq!(create(widget::named("a\0b")).await, "name");
     assert_eq!(
@@ -114,8 +114,8 @@ async fn a_nul_is_refused_with_the_name_of_its_field() {
         "reason"
     );
     tx.commit().await.unwrap();
-    assert_events!(stage.team, ["CREATED widget “w”"]);
-    let tx = stage.begin().await;
+    assert_events!(fixture.team, ["CREATED widget “w”"]);
+    let tx = fixture.begin().await;
     let found = widget::Entity::find_by_id(widget.id).one(&tx).await.unwrap().unwrap();
     assert_eq!(
         found.get(widget::Column::State),
@@ -126,11 +126,11 @@ async fn a_nul_is_refused_with_the_name_of_its_field() {
 
 #[tokio::test]
 async fn a_deleted_row_is_not_found() {
-    let stage = Stage::new().await;
-    let widget = stage.widget("w").await;
-    let mut inside = stage.team.connection().await;
+    let fixture = TeamFixture::new().await;
+    let widget = fixture.widget("w").await;
+    let mut inside = fixture.team.connection().await;
     sqlx::query("DELETE FROM widgets").execute(&mut inside).await.unwrap();
-    let tx = stage.begin().await;
+    let tx = fixture.begin().await;
     let updated = update_model_with_event(&tx, &widget, widget::named("v"), Track::All).await;
     assert!(matches!(updated, Err(Error::NotFound { .. })), "{updated:?}");
 }

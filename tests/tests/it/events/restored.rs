@@ -9,7 +9,7 @@ use daybook::events::{
     update_models_with_events,
 };
 use daybook::testing::RECORDER;
-use daybook_tests::{Stage, campaign, widget};
+use daybook_tests::{TeamFixture, campaign, widget};
 use sea_orm::ActiveValue::Set;
 use sea_orm::EntityTrait;
 use serde_json::json;
@@ -21,9 +21,9 @@ fn noted(note: &str) -> widget::ActiveModel {
     }
 }
 
-async fn deleted(stage: &Stage) -> widget::Model {
-    let widget = stage.widget("w").await;
-    let tx = stage.begin().await;
+async fn deleted(fixture: &TeamFixture) -> widget::Model {
+    let widget = fixture.widget("w").await;
+    let tx = fixture.begin().await;
     delete_model_with_event(&tx, widget.clone(), Some("broken"))
         .await
         .unwrap();
@@ -34,9 +34,9 @@ async fn deleted(stage: &Stage) -> widget::Model {
 
 #[tokio::test]
 async fn a_restoration_is_an_event_with_the_restored_values() {
-    let stage = Stage::with(Consumers::of([RECORDER]).unwrap()).await;
-    let widget = deleted(&stage).await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::with_consumers(Consumers::of([RECORDER]).unwrap()).await;
+    let widget = deleted(&fixture).await;
+    let tx = fixture.begin().await;
     let back = restore_model_with_event(&tx, widget.clone(), Some("mended"))
         .await
         .unwrap();
@@ -48,7 +48,7 @@ async fn a_restoration_is_an_event_with_the_restored_values() {
         .unwrap();
     tx.commit().await.unwrap();
     assert_events!(
-        stage.team,
+        fixture.team,
         [
             "CREATED widget “w”",
             "DELETED widget “w” (broken)",
@@ -56,7 +56,7 @@ async fn a_restoration_is_an_event_with_the_restored_values() {
             "UPDATED widget “w”: note null → again",
         ]
     );
-    let events = stage.team.events().await;
+    let events = fixture.team.events().await;
     let EventData::Restored(data) = events[2].data().unwrap() else {
         panic!("{:?}", events[2])
     };
@@ -65,7 +65,7 @@ async fn a_restoration_is_an_event_with_the_restored_values() {
     assert_eq!(data.reason.as_deref(), Some("mended"));
     let sentence = Sentences::default().render(&events[2]).to_string();
     assert_eq!(sentence, "Ada restored widget “w”: mended");
-    let seen = daybook::testing::Recording::of(&stage.database).calls();
+    let seen = daybook::testing::Recording::of(&fixture.database).calls();
     assert_eq!(seen.len(), 4, "consumers of all types receive it");
 }
 
@@ -77,9 +77,9 @@ async fn a_restoration_is_posted_to_the_thread_and_can_have_a_preference() {
         daybook::threads::post_to_thread::CONSUMER,
         daybook::notifications::send_notifications::CONSUMER,
     ];
-    let stage = Stage::with(Consumers::of(consumers).unwrap()).await;
-    let widget = deleted(&stage).await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::with_consumers(Consumers::of(consumers).unwrap()).await;
+    let widget = deleted(&fixture).await;
+    let tx = fixture.begin().await;
     restore_model_with_event(&tx, widget, Some("mended")).await.unwrap();
     let prefer = sqlx::query(
         "INSERT INTO notification_preferences (team_id, user_id, event_type, object_type, in_app)
@@ -88,7 +88,7 @@ async fn a_restoration_is_posted_to_the_thread_and_can_have_a_preference() {
     let user = tx.context().actor.user_id();
     tx.execute_sql(prefer.bind(tx.team_id()).bind(user)).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(stage.count("thread_messages").await, 3);
+    assert_eq!(fixture.count("thread_messages").await, 3);
     let rule = daybook::notifications::Rule {
         event_type: Some(daybook::notifications::Occasion::Event(EventType::Restored)),
         object_type: None,
@@ -99,9 +99,9 @@ async fn a_restoration_is_posted_to_the_thread_and_can_have_a_preference() {
 
 #[tokio::test]
 async fn a_deleted_row_cannot_be_changed() {
-    let stage = Stage::new().await;
-    let widget = deleted(&stage).await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let widget = deleted(&fixture).await;
+    let tx = fixture.begin().await;
     let state = widget::Column::State;
     let outcomes = [
         update_model_with_event(&tx, &widget, noted("x"), Track::All)
@@ -118,15 +118,15 @@ async fn a_deleted_row_cannot_be_changed() {
         assert_eq!(error.to_string(), "the widget is deleted; restore it first");
     }
     tx.commit().await.unwrap();
-    assert_events!(stage.team, ["CREATED widget “w”", "DELETED widget “w” (broken)"]);
+    assert_events!(fixture.team, ["CREATED widget “w”", "DELETED widget “w” (broken)"]);
 }
 
 /// Like rows of another team, they are not selected.
 #[tokio::test]
 async fn an_update_of_many_skips_deleted_rows() {
-    let stage = Stage::new().await;
-    let widget = deleted(&stage).await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let widget = deleted(&fixture).await;
+    let tx = fixture.begin().await;
     create_models_with_events(&tx, vec![widget::named("there")], Track::All)
         .await
         .unwrap();
@@ -143,10 +143,10 @@ async fn an_update_of_many_skips_deleted_rows() {
 
 #[tokio::test]
 async fn an_update_that_deletes_or_restores_is_refused_with_the_right_helper() {
-    let stage = Stage::new().await;
-    let widget = deleted(&stage).await;
-    let there = stage.widget("there").await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let widget = deleted(&fixture).await;
+    let there = fixture.widget("there").await;
+    let tx = fixture.begin().await;
     let at = |deleted_at| widget::ActiveModel {
         deleted_at: Set(deleted_at),
         ..Default::default()

@@ -3,7 +3,7 @@
 use daybook::events::Consumers;
 use daybook::prelude::*;
 use daybook::threads::post_to_thread;
-use daybook_tests::Stage;
+use daybook_tests::TeamFixture;
 
 /// A task, stored in the table of the widgets: its note is the id of its campaign.
 mod task {
@@ -69,11 +69,11 @@ fn short(scope: Option<&ObjectRef>) -> String {
 }
 
 /// Returns the scopes of the threads, and of the newest event of each object, by the objects' labels.
-async fn scopes(stage: &Stage) -> [Vec<String>; 2] {
+async fn scopes(fixture: &TeamFixture) -> [Vec<String>; 2] {
     let threads =
         sqlx::query_scalar("SELECT coalesce(scope_type || ' ' || scope_id, 'none') FROM threads ORDER BY object_label");
-    let threads = threads.fetch_all(&mut stage.team.connection().await).await.unwrap();
-    let events = stage.team.events().await;
+    let threads = threads.fetch_all(&mut fixture.team.connection().await).await.unwrap();
+    let events = fixture.team.events().await;
     let newest = events
         .iter()
         .map(|event| (&event.object_label, short(event.scope.as_ref())));
@@ -83,8 +83,8 @@ async fn scopes(stage: &Stage) -> [Vec<String>; 2] {
 
 #[tokio::test]
 async fn an_objects_events_and_thread_carry_its_scope_which_may_change() {
-    let stage = Stage::with(Consumers::of([post_to_thread::CONSUMER]).unwrap()).await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::with_consumers(Consumers::of([post_to_thread::CONSUMER]).unwrap()).await;
+    let tx = fixture.begin().await;
     let one = create_model_with_event(&tx, task("1", "spring"), Track::All)
         .await
         .unwrap();
@@ -93,9 +93,9 @@ async fn an_objects_events_and_thread_carry_its_scope_which_may_change() {
         .unwrap();
     tx.commit().await.unwrap();
     let expected = ["campaign spring", "campaign spring", "campaign summer"];
-    assert_eq!(scopes(&stage).await, [expected, expected]);
+    assert_eq!(scopes(&fixture).await, [expected, expected]);
 
-    let tx = stage.begin().await;
+    let tx = fixture.begin().await;
     let all = task::Entity::find;
     update_models_with_events(&tx, all(), moved(Some("autumn")), Track::All)
         .await
@@ -105,13 +105,13 @@ async fn an_objects_events_and_thread_carry_its_scope_which_may_change() {
         .unwrap();
     tx.commit().await.unwrap();
     let expected = ["campaign winter", "campaign autumn", "campaign autumn"];
-    assert_eq!(scopes(&stage).await, [expected, expected]);
+    assert_eq!(scopes(&fixture).await, [expected, expected]);
 
-    let tx = stage.begin().await;
+    let tx = fixture.begin().await;
     update_model_with_event(&tx, &one, moved(None), Track::All)
         .await
         .unwrap();
     tx.commit().await.unwrap();
     let expected = ["none", "campaign autumn", "campaign autumn"];
-    assert_eq!(scopes(&stage).await, [expected, expected]);
+    assert_eq!(scopes(&fixture).await, [expected, expected]);
 }

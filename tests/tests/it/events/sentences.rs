@@ -5,14 +5,14 @@ use daybook::events::{
     emit_event, transition_model_with_event, update_model_with_event,
 };
 use daybook::tenancy::{Context, Person};
-use daybook_tests::{Stage, campaign, widget};
+use daybook_tests::{TeamFixture, campaign, widget};
 use rust_decimal::Decimal;
 use sea_orm::ActiveValue::Set;
 use serde_json::json;
 
-async fn sentences(stage: &Stage) -> Vec<String> {
+async fn sentences(fixture: &TeamFixture) -> Vec<String> {
     let sentences = Sentences::default();
-    stage
+    fixture
         .team
         .events()
         .await
@@ -23,8 +23,8 @@ async fn sentences(stage: &Stage) -> Vec<String> {
 
 #[tokio::test]
 async fn the_sentences_of_a_campaigns_life_are_readable() {
-    let stage = Stage::new().await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let tx = fixture.begin().await;
     let budget = |n: i64| Set(Decimal::from(n));
     let spring = campaign::ActiveModel {
         name: Set("Spring".into()),
@@ -70,7 +70,7 @@ async fn the_sentences_of_a_campaigns_life_are_readable() {
     delete_model_with_event(&tx, summer, None).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(
-        sentences(&stage).await,
+        sentences(&fixture).await,
         [
             "Ada created campaign “Spring”",
             "Ada changed budget of campaign “Spring” from 100 to 250",
@@ -87,7 +87,7 @@ async fn the_sentences_of_a_campaigns_life_are_readable() {
 /// A sentence that names two different values shows that they differ.
 #[tokio::test]
 async fn values_that_differ_look_different() {
-    let stage = Stage::new().await;
+    let fixture = TeamFixture::new().await;
     let due = |text: &str| Set(Some(chrono::DateTime::parse_from_rfc3339(text).unwrap()));
     let tags = |tags: &[&str]| Set(tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>());
     let long = "word ".repeat(40);
@@ -164,7 +164,7 @@ async fn values_that_differ_look_different() {
             },
         ),
     ];
-    let tx = stage.begin().await;
+    let tx = fixture.begin().await;
     for (n, (first, then)) in pairs.into_iter().enumerate() {
         let first = widget::ActiveModel {
             name: Set(format!("w{n}")),
@@ -175,7 +175,7 @@ async fn values_that_differ_look_different() {
     }
     tx.commit().await.unwrap();
     let sentences = Sentences::default().with::<widget::Model>();
-    let texts: Vec<_> = stage
+    let texts: Vec<_> = fixture
         .team
         .events()
         .await
@@ -200,9 +200,9 @@ async fn values_that_differ_look_different() {
 /// A model's own sentence stands between the usual actor and the usual reason; other models keep the default sentence.
 #[tokio::test]
 async fn a_model_may_have_its_own_sentences() {
-    let stage = Stage::new().await;
-    let widget = stage.widget("w").await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let widget = fixture.widget("w").await;
+    let tx = fixture.begin().await;
     let spring = campaign::ActiveModel {
         name: Set("Spring".into()),
         ..Default::default()
@@ -220,7 +220,7 @@ async fn a_model_may_have_its_own_sentences() {
         .unwrap();
     tx.commit().await.unwrap();
     let sentences = Sentences::default().with::<campaign::Model>();
-    let texts: Vec<_> = stage
+    let texts: Vec<_> = fixture
         .team
         .events()
         .await
@@ -239,36 +239,36 @@ async fn a_model_may_have_its_own_sentences() {
 
 #[tokio::test]
 async fn a_sentence_names_both_people_and_the_reason() {
-    let stage = Stage::new().await;
-    let grace = stage.team.member("grace", daybook::tenancy::Role::Member).await;
+    let fixture = TeamFixture::new().await;
+    let grace = fixture.team.member("grace", daybook::tenancy::Role::Member).await;
     let context = Context {
         on_behalf_of: Some(Person {
             id: grace.user_id,
             name: "Grace".into(),
         }),
         reason: Some("she asked".into()),
-        ..stage.ada.context.clone()
+        ..fixture.ada.context.clone()
     };
-    let tx = stage.database.begin(&context).await.unwrap();
+    let tx = fixture.database.begin(&context).await.unwrap();
     create_model_with_event(&tx, widget::named("w"), Track::All)
         .await
         .unwrap();
     tx.commit().await.unwrap();
     assert_eq!(
-        sentences(&stage).await,
+        sentences(&fixture).await,
         ["Ada on behalf of Grace created widget “w”: she asked"]
     );
 }
 
 #[tokio::test]
 async fn missing_and_long_values_are_readable() {
-    let stage = Stage::new().await;
-    let widget = stage.widget("w").await;
+    let fixture = TeamFixture::new().await;
+    let widget = fixture.widget("w").await;
     let note = |text: Option<String>| widget::ActiveModel {
         note: Set(text),
         ..Default::default()
     };
-    let tx = stage.begin().await;
+    let tx = fixture.begin().await;
     let long = "é".repeat(200);
     let widget = update_model_with_event(&tx, &widget, note(Some(long)), Track::All)
         .await
@@ -279,7 +279,7 @@ async fn missing_and_long_values_are_readable() {
     tx.commit().await.unwrap();
     let cut = format!("{}…", "é".repeat(80));
     assert_eq!(
-        sentences(&stage).await[1..],
+        sentences(&fixture).await[1..],
         [
             format!("Ada changed note of widget “w” from nothing to {cut}"),
             format!("Ada changed note of widget “w” from {cut} to “”"),
@@ -290,9 +290,9 @@ async fn missing_and_long_values_are_readable() {
 /// Each field has the entity's type and is shown by it; a redacted field is shown as redacted.
 #[tokio::test]
 async fn changes_are_listed_by_field_and_type() {
-    let stage = Stage::new().await;
-    let widget = stage.widget("w").await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let widget = fixture.widget("w").await;
+    let tx = fixture.begin().await;
     let changes = widget::ActiveModel {
         price: Set(Decimal::new(4400, 2)),
         due_at: Set(Some("2026-03-01T11:00:00+01:00".parse().unwrap())),
@@ -308,7 +308,7 @@ async fn changes_are_listed_by_field_and_type() {
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    let event = stage.team.events().await.pop().unwrap();
+    let event = fixture.team.events().await.pop().unwrap();
 
     let seen = |sentences: &Sentences| -> Vec<String> {
         let fields = sentences.changes(&event);
@@ -349,9 +349,9 @@ async fn changes_are_listed_by_field_and_type() {
 /// Many edits in one sentence, which is the model's own if it has one for an event with all these changes.
 #[tokio::test]
 async fn several_edits_become_one_sentence() {
-    let stage = Stage::new().await;
-    let mut widget = stage.widget("w").await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let mut widget = fixture.widget("w").await;
+    let tx = fixture.begin().await;
     let edit = |price: i64, note: Option<&str>, secret: Option<&str>| widget::ActiveModel {
         price: Set(Decimal::from(price)),
         note: Set(note.map(str::to_owned)),
@@ -362,7 +362,7 @@ async fn several_edits_become_one_sentence() {
         widget = update_model_with_event(&tx, &widget, change, Track::All).await.unwrap();
     }
     tx.commit().await.unwrap();
-    let events = stage.team.events().await;
+    let events = fixture.team.events().await;
     let edits: Vec<_> = events[1..].iter().collect();
     let sentences = Sentences::default().with::<widget::Model>();
     let (net, sentence) = sentences.render_net(&edits);

@@ -7,31 +7,31 @@ use daybook::events::{
     update_model_with_event,
 };
 use daybook::tenancy::Context;
-use daybook_tests::{Stage, campaign, somebody_waits_for_a_lock, widget};
+use daybook_tests::{TeamFixture, campaign, wait_for_blocked_session, widget};
 use sea_orm::ActiveValue::Set;
 use sea_orm::EntityTrait;
 use serde_json::json;
 use uuid::Uuid;
 
-async fn xmin(stage: &Stage, id: Uuid) -> String {
+async fn xmin(fixture: &TeamFixture, id: Uuid) -> String {
     sqlx::query_scalar("SELECT xmin::text FROM widgets WHERE id = $1")
         .bind(id)
-        .fetch_one(&mut stage.team.connection().await)
+        .fetch_one(&mut fixture.team.connection().await)
         .await
         .unwrap()
 }
 
 #[tokio::test]
 async fn the_events_of_an_object_are_in_order() {
-    let stage = Stage::new().await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let tx = fixture.begin().await;
     let spring = campaign::ActiveModel {
         name: Set("Spring".into()),
         budget: Set(100.into()),
         ..Default::default()
     };
     let spring = create_model_with_event(&tx, spring, Track::All).await.unwrap();
-    assert_eq!((spring.team_id, spring.id.get_version_num()), (stage.team.id, 7));
+    assert_eq!((spring.team_id, spring.id.get_version_num()), (fixture.team.id, 7));
     let changes = campaign::ActiveModel {
         budget: Set(250.into()),
         client_email: Set(Some("grace@example.com".into())),
@@ -53,23 +53,23 @@ async fn the_events_of_an_object_are_in_order() {
         "DELETED campaign “Spring” (over)",
     ];
     assert_events!(tx, [life[0], life[1], life[2], life[3]]);
-    assert_events!(stage.team, []);
+    assert_events!(fixture.team, []);
     tx.commit().await.unwrap();
-    assert_events!(stage.team, [life[0], life[1], life[2], life[3]]);
-    assert_eq!(stage.count("campaigns").await, 0, "deleted permanently");
+    assert_events!(fixture.team, [life[0], life[1], life[2], life[3]]);
+    assert_eq!(fixture.count("campaigns").await, 0, "deleted permanently");
 }
 
 #[tokio::test]
 async fn an_event_has_its_actor_origin_and_correlation() {
-    let stage = Stage::new().await;
-    let widget = stage.widget("w").await;
-    let events = stage.team.events().await;
+    let fixture = TeamFixture::new().await;
+    let widget = fixture.widget("w").await;
+    let events = fixture.team.events().await;
     let event = &events[0];
-    assert_eq!(event.actor, stage.ada.context.actor);
-    assert_eq!(event.correlation_id, stage.ada.context.correlation_id);
+    assert_eq!(event.actor, fixture.ada.context.actor);
+    assert_eq!(event.correlation_id, fixture.ada.context.correlation_id);
     assert_eq!(
         (event.causation_id, event.schema_version, event.team_id),
-        (None, 1, stage.team.id)
+        (None, 1, fixture.team.id)
     );
     assert_eq!(
         (event.object_type.as_str(), event.object_id.clone()),
@@ -91,8 +91,8 @@ async fn an_event_has_its_actor_origin_and_correlation() {
 
 #[tokio::test]
 async fn a_helper_returns_the_event_as_it_was_recorded() {
-    let stage = Stage::new().await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let tx = fixture.begin().await;
     let widget = create_model_with_event(&tx, widget::named("w"), Track::All)
         .await
         .unwrap();
@@ -102,14 +102,14 @@ async fn a_helper_returns_the_event_as_it_was_recorded() {
     };
     let event = daybook::events::emit_event(&tx, &widget, data).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(stage.team.events().await[1], event);
-    assert_events!(stage.team, ["CREATED widget “w”", "CUSTOM polished widget “w”"]);
+    assert_eq!(fixture.team.events().await[1], event);
+    assert_events!(fixture.team, ["CREATED widget “w”", "CUSTOM polished widget “w”"]);
 }
 
 #[tokio::test]
 async fn event_ids_rise_in_the_order_of_recording() {
-    let stage = Stage::new().await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let tx = fixture.begin().await;
     for n in 0..200 {
         create_model_with_event(&tx, widget::named(&n.to_string()), Track::All)
             .await
@@ -117,7 +117,7 @@ async fn event_ids_rise_in_the_order_of_recording() {
     }
     tx.commit().await.unwrap();
     // Read by id; the labels must be in the order of creation.
-    let labels: Vec<_> = stage
+    let labels: Vec<_> = fixture
         .team
         .events()
         .await
@@ -129,9 +129,9 @@ async fn event_ids_rise_in_the_order_of_recording() {
 
 #[tokio::test]
 async fn redacted_values_never_get_into_an_event() {
-    let stage = Stage::new().await;
+    let fixture = TeamFixture::new().await;
     let secret = |text: &str| Set(Some(text.to_owned()));
-    let tx = stage.begin().await;
+    let tx = fixture.begin().await;
     let model = widget::ActiveModel {
         secret: secret("hunter2"),
         ..widget::named("w")
@@ -150,13 +150,13 @@ async fn redacted_values_never_get_into_an_event() {
     delete_model_with_event(&tx, widget, None).await.unwrap();
     tx.commit().await.unwrap();
     let all: Vec<String> = sqlx::query_scalar("SELECT e::text FROM events e")
-        .fetch_all(&mut stage.team.connection().await)
+        .fetch_all(&mut fixture.team.connection().await)
         .await
         .unwrap();
     assert_eq!(all.len(), 4);
     assert!(all.iter().all(|event| !event.contains("hunter")), "{all:#?}");
     assert_events!(
-        stage.team,
+        fixture.team,
         [
             "CREATED widget “w”",
             "UPDATED widget “w”: secret redacted",
@@ -168,8 +168,8 @@ async fn redacted_values_never_get_into_an_event() {
 
 #[tokio::test]
 async fn track_only_records_the_chosen_columns_and_writes_all() {
-    let stage = Stage::new().await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let tx = fixture.begin().await;
     let only = || Track::only([widget::Column::Name, widget::Column::CreatedAt]);
     let widget = create_model_with_event(&tx, widget::named("w"), only()).await.unwrap();
     let changes = |name: &str, note: &str| widget::ActiveModel {
@@ -188,21 +188,21 @@ async fn track_only_records_the_chosen_columns_and_writes_all() {
         "written, although no event records it"
     );
     tx.commit().await.unwrap();
-    let events = stage.team.events().await;
+    let events = fixture.team.events().await;
     assert_eq!(
         events[0].event_data,
         json!({ "initial_values": { "name": "w" } }),
         "an ignored column stays ignored"
     );
-    assert_events!(stage.team, ["CREATED widget “w”", "UPDATED widget “v”: name w → v"]);
+    assert_events!(fixture.team, ["CREATED widget “w”", "UPDATED widget “v”: name w → v"]);
 }
 
 #[tokio::test]
 async fn an_update_that_changes_nothing_writes_nothing() {
-    let stage = Stage::new().await;
-    let widget = stage.widget("w").await;
-    let before = xmin(&stage, widget.id).await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let widget = fixture.widget("w").await;
+    let before = xmin(&fixture, widget.id).await;
+    let tx = fixture.begin().await;
     let same = update_model_with_event(&tx, &widget, widget::named("w"), Track::All)
         .await
         .unwrap();
@@ -214,15 +214,15 @@ async fn an_update_that_changes_nothing_writes_nothing() {
         .unwrap();
     tx.commit().await.unwrap();
     assert_eq!(same, widget);
-    assert_eq!(xmin(&stage, widget.id).await, before, "the row was rewritten");
-    assert_events!(stage.team, ["CREATED widget “w”"]);
+    assert_eq!(xmin(&fixture, widget.id).await, before, "the row was rewritten");
+    assert_events!(fixture.team, ["CREATED widget “w”"]);
 }
 
 #[tokio::test]
 async fn a_change_sets_updated_at_unless_it_is_set() {
-    let stage = Stage::new().await;
-    let widget = stage.widget("w").await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let widget = fixture.widget("w").await;
+    let tx = fixture.begin().await;
     let changed = update_model_with_event(&tx, &widget, widget::named("v"), Track::All)
         .await
         .unwrap();
@@ -244,28 +244,28 @@ async fn a_change_sets_updated_at_unless_it_is_set() {
 /// The caller's model may be old; the event records the values that were really in the database.
 #[tokio::test]
 async fn a_stale_model_does_not_change_the_recorded_old_values() {
-    let stage = Stage::new().await;
-    let stale = stage.widget("w").await;
+    let fixture = TeamFixture::new().await;
+    let stale = fixture.widget("w").await;
     let note = |text: &str| widget::ActiveModel {
         note: Set(Some(text.into())),
         ..Default::default()
     };
-    stage
+    fixture
         .write(async |tx| update_model_with_event(tx, &stale, note("first"), Track::All).await)
         .await
         .unwrap();
-    let new = stage
+    let new = fixture
         .write(async |tx| update_model_with_event(tx, &stale, note("second"), Track::All).await)
         .await
         .unwrap();
     assert_eq!(new.note.as_deref(), Some("second"));
     // The stale model has null there, so a comparison with it would see a change.
-    stage
+    fixture
         .write(async |tx| update_model_with_event(tx, &stale, note("second"), Track::All).await)
         .await
         .unwrap();
     assert_events!(
-        stage.team,
+        fixture.team,
         [
             "CREATED widget “w”",
             "UPDATED widget “w”: note null → first",
@@ -276,29 +276,29 @@ async fn a_stale_model_does_not_change_the_recorded_old_values() {
 
 #[tokio::test]
 async fn two_concurrent_changes_record_the_real_values() {
-    let stage = Stage::new().await;
-    let widget = stage.widget("w").await;
+    let fixture = TeamFixture::new().await;
+    let widget = fixture.widget("w").await;
     let serial = |n| widget::ActiveModel {
         serial: Set(n),
         ..Default::default()
     };
-    let first = stage.begin().await;
+    let first = fixture.begin().await;
     update_model_with_event(&first, &widget, serial(8), Track::All)
         .await
         .unwrap();
     let second = tokio::spawn({
-        let (database, entry, widget) = (stage.database.clone(), stage.entry(), widget.clone());
+        let (database, entry, widget) = (fixture.database.clone(), fixture.entry(), widget.clone());
         async move {
             let tx = database.enter(&entry).await?;
             update_model_with_event(&tx, &widget, serial(9), Track::All).await?;
             tx.commit().await
         }
     });
-    somebody_waits_for_a_lock(&stage.db).await;
+    wait_for_blocked_session(&fixture.db).await;
     first.commit().await.unwrap();
     second.await.unwrap().unwrap();
     assert_events!(
-        stage.team,
+        fixture.team,
         [
             "CREATED widget “w”",
             "UPDATED widget “w”: serial 7 → 8",
@@ -309,9 +309,9 @@ async fn two_concurrent_changes_record_the_real_values() {
 
 #[tokio::test]
 async fn soft_deletion_keeps_the_row_and_happens_once() {
-    let stage = Stage::new().await;
-    let widget = stage.widget("w").await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let widget = fixture.widget("w").await;
+    let tx = fixture.begin().await;
     delete_model_with_event(&tx, widget.clone(), Some("broken"))
         .await
         .unwrap();
@@ -321,10 +321,10 @@ async fn soft_deletion_keeps_the_row_and_happens_once() {
         "{again:?}"
     );
     tx.commit().await.unwrap();
-    let tx = stage.begin().await;
+    let tx = fixture.begin().await;
     let kept = widget::Entity::find_by_id(widget.id).one(&tx).await.unwrap().unwrap();
     assert!(kept.deleted_at.is_some());
-    let events = stage.team.events().await;
+    let events = fixture.team.events().await;
     let EventData::Deleted(data) = events[1].data().unwrap() else {
         panic!("{:?}", events[1])
     };
@@ -332,24 +332,24 @@ async fn soft_deletion_keeps_the_row_and_happens_once() {
         (data.reason.as_deref(), &data.final_values["name"]),
         (Some("broken"), &json!("w"))
     );
-    assert_events!(stage.team, ["CREATED widget “w”", "DELETED widget “w” (broken)"]);
+    assert_events!(fixture.team, ["CREATED widget “w”", "DELETED widget “w” (broken)"]);
 }
 
 #[tokio::test]
 async fn the_reason_of_a_change_takes_precedence_over_that_of_its_request() {
-    let stage = Stage::new().await;
-    let widget = stage.widget("w").await;
+    let fixture = TeamFixture::new().await;
+    let widget = fixture.widget("w").await;
     let context = Context {
         reason: Some("cleaning up".to_owned()),
-        ..stage.ada.context.clone()
+        ..fixture.ada.context.clone()
     };
-    let tx = stage.database.begin(&context).await.unwrap();
+    let tx = fixture.database.begin(&context).await.unwrap();
     let widget = transition_model_with_event(&tx, &widget, widget::Column::State, "done", Some("sold"))
         .await
         .unwrap();
     delete_model_with_event(&tx, widget, None).await.unwrap();
     tx.commit().await.unwrap();
-    let events = stage.team.events().await;
+    let events = fixture.team.events().await;
     let reasons: Vec<_> = events.iter().map(|event| event.reason.as_deref()).collect();
     assert_eq!(reasons, [None, Some("sold"), Some("cleaning up")]);
 }

@@ -5,7 +5,7 @@ use daybook::assert_events;
 use daybook::events::{
     Track, create_model_with_event, create_models_with_events, update_model_with_event, update_models_with_events,
 };
-use daybook_tests::{Stage, widget};
+use daybook_tests::{TeamFixture, widget};
 use rust_decimal::Decimal;
 use sea_orm::ActiveValue::Set;
 use sea_orm::EntityTrait;
@@ -23,8 +23,8 @@ fn decimal(text: &str) -> Decimal {
 
 /// Creates a widget, changes it, and returns the changes of the event; `None` if there is no event.
 async fn change(first: Model, then: Model) -> Option<Value> {
-    let stage = Stage::new().await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let tx = fixture.begin().await;
     let widget = create_model_with_event(
         &tx,
         Model {
@@ -39,17 +39,17 @@ async fn change(first: Model, then: Model) -> Option<Value> {
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    let mut events = stage.team.events().await;
+    let mut events = fixture.team.events().await;
     let changes = (events.len() == 2).then(|| events.remove(1).event_data["changes"].take());
 
     // The bulk helper gives the same result.
-    let tx = stage.begin().await;
+    let tx = fixture.begin().await;
     update_models_with_events(&tx, widget::Entity::find(), then, Track::All)
         .await
         .unwrap();
     tx.commit().await.unwrap();
     assert!(
-        stage.team.events().await.len() <= 2,
+        fixture.team.events().await.len() <= 2,
         "the bulk helper recorded a change although nothing changed"
     );
     changes
@@ -152,9 +152,9 @@ async fn numbers_in_json_are_compared_by_value_not_by_digits() {
     ] {
         let mut owner = sqlx::query_scalar::<_, bool>("SELECT $1::text::jsonb = $2::text::jsonb");
         owner = owner.bind(first).bind(then);
-        let stage = Stage::new().await;
+        let fixture = TeamFixture::new().await;
         assert!(
-            owner.fetch_one(&mut stage.db.owner().await).await.unwrap(),
+            owner.fetch_one(&mut fixture.db.owner().await).await.unwrap(),
             "{first} {then}"
         );
         assert_eq!(change(extra(first), extra(then)).await, None, "{first} {then}");
@@ -230,7 +230,7 @@ async fn bytes_are_base64_and_lists_are_lists() {
 /// The bulk insert sends its rows as JSON: no value may be lost or changed.
 #[tokio::test]
 async fn rows_written_in_bulk_equal_rows_written_one_by_one() {
-    let stage = Stage::new().await;
+    let fixture = TeamFixture::new().await;
     let awkward = |name: &str| Model {
         price: Set(decimal("79228162514264337593543950335")),
         due_at: Set(at("2026-03-29T01:59:59.999999+01:00")),
@@ -244,7 +244,7 @@ async fn rows_written_in_bulk_equal_rows_written_one_by_one() {
         secret: Set(None),
         ..widget::named(name)
     };
-    let tx = stage.begin().await;
+    let tx = fixture.begin().await;
     let one = create_model_with_event(&tx, awkward("one"), Track::All).await.unwrap();
     let many = create_models_with_events(&tx, vec![awkward("a"), awkward("b")], Track::All)
         .await
@@ -258,7 +258,7 @@ async fn rows_written_in_bulk_equal_rows_written_one_by_one() {
         };
         assert_eq!(as_one, one);
     }
-    let events = stage.team.events().await;
+    let events = fixture.team.events().await;
     let values = |n: usize| {
         let mut values = events[n].event_data["initial_values"].clone();
         values["name"] = json!("");
@@ -267,7 +267,7 @@ async fn rows_written_in_bulk_equal_rows_written_one_by_one() {
     assert_eq!(values(1), values(0));
     assert_eq!(values(0)["price"], "79228162514264337593543950335");
     assert_events!(
-        stage.team,
+        fixture.team,
         ["CREATED widget “one”", "CREATED widget “a”", "CREATED widget “b”"]
     );
 }
@@ -275,19 +275,19 @@ async fn rows_written_in_bulk_equal_rows_written_one_by_one() {
 /// A JSON null is a value of a jsonb column; it differs from the absence of a value.
 #[tokio::test]
 async fn a_json_null_is_also_kept_in_bulk() {
-    let stage = Stage::new().await;
+    let fixture = TeamFixture::new().await;
     let model = |name: &str| Model {
         extra: Set(Some(Value::Null)),
         ..widget::named(name)
     };
-    let tx = stage.begin().await;
+    let tx = fixture.begin().await;
     create_model_with_event(&tx, model("one"), Track::All).await.unwrap();
     create_models_with_events(&tx, vec![model("many")], Track::All)
         .await
         .unwrap();
     tx.commit().await.unwrap();
     let absent: Vec<bool> = sqlx::query_scalar("SELECT extra IS NULL FROM widgets ORDER BY name")
-        .fetch_all(&mut stage.team.connection().await)
+        .fetch_all(&mut fixture.team.connection().await)
         .await
         .unwrap();
     assert_eq!(absent[0], absent[1], "written in bulk and one by one");

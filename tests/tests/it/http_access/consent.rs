@@ -22,7 +22,7 @@ async fn an_invitation_reveals_nothing_about_the_person() {
     let ada = app.member("ada", Role::Owner).await;
     // Ada has her own name and address.
     let hers = NewToken::new("ada").name("Ada Lovelace").email("ada@acme.example");
-    app.bearer(token(&hers)).at(Method::GET, "/v1/me").await.ok();
+    app.bearer(token(&hers)).request(Method::GET, "/v1/me").await.ok();
     let beta = app.db.team("Beta").await;
     let bob = app.member_of(&beta, "bob", Role::Owner).await;
 
@@ -65,7 +65,7 @@ async fn an_invited_person_has_no_rights_until_they_accept() {
     let vera = app.member("vera", Role::Viewer).await;
     let (_, thread) = ada.campaign_with_thread("Spring").await;
     let invitation = ada.invite("mia", "admin").await.is(StatusCode::CREATED).json();
-    let mia = app.stranger("mia").at_team(app.team.id);
+    let mia = app.non_member("mia").for_team(app.team.id);
 
     for request in [
         mia.get("/campaigns"),
@@ -98,7 +98,7 @@ async fn an_invited_person_has_no_rights_until_they_accept() {
         .problem(StatusCode::CONFLICT, "already-invited");
 
     assert_eq!(mia.invitations().await, ["Acme"]);
-    assert!(app.stranger("somebody else").invitations().await.is_empty());
+    assert!(app.non_member("somebody else").invitations().await.is_empty());
     mia.accept_invitation().await.ok();
     let accepted = mia.accept_invitation().await.ok();
     assert_eq!(
@@ -124,7 +124,7 @@ async fn an_invitation_can_be_declined_or_withdrawn_and_is_then_not_found() {
     for subject in ["mia", "noa", "oli"] {
         ada.invite(subject, "member").await.is(StatusCode::CREATED);
     }
-    let person = |subject: &str| app.stranger(subject).at_team(app.team.id);
+    let person = |subject: &str| app.non_member(subject).for_team(app.team.id);
     person("mia").decline_invitation().await.is(StatusCode::NO_CONTENT);
     let listed = ada.get("/invitations").await.ok();
     let noa = listed["items"][1]["id"].as_str().unwrap().to_owned();
@@ -138,11 +138,11 @@ async fn an_invitation_can_be_declined_or_withdrawn_and_is_then_not_found() {
         ("never invited", person("never invited").accept_invitation()),
         (
             "no team",
-            app.stranger("oli").at_team(uuid::Uuid::now_v7()).accept_invitation(),
+            app.non_member("oli").for_team(uuid::Uuid::now_v7()).accept_invitation(),
         ),
         (
             "another issuer's",
-            app.stranger("OLI").at_team(app.team.id).accept_invitation(),
+            app.non_member("OLI").for_team(app.team.id).accept_invitation(),
         ),
     ] {
         let problem = request.await.problem(StatusCode::NOT_FOUND, "not-found");
@@ -151,10 +151,10 @@ async fn an_invitation_can_be_declined_or_withdrawn_and_is_then_not_found() {
     // Only the invited person can decide.
     for request in [
         app.bearer(impersonation("ada", "oli"))
-            .at_team(app.team.id)
+            .for_team(app.team.id)
             .accept_invitation(),
         app.bearer(impersonation("ada", "oli"))
-            .at_team(app.team.id)
+            .for_team(app.team.id)
             .decline_invitation(),
         ada.make_key("robot", "admin").await.0.accept_invitation(),
     ] {
@@ -202,7 +202,7 @@ async fn only_the_operator_adds_people_without_consent() {
     let tx = app.database.begin(&app.team.system()).await.unwrap();
     daybook::teams::add_member(&tx, &new).await.unwrap();
     tx.commit().await.unwrap();
-    assert!(app.stranger("mia").invitations().await.is_empty());
+    assert!(app.non_member("mia").invitations().await.is_empty());
     assert_eq!(
         access_events(&app).await,
         ["Ada: member.invited @mia", "test: member.added @mia"]
@@ -219,7 +219,7 @@ async fn a_handle_that_an_invitation_reserves_is_not_given_to_a_member() {
     ada.patch(&path, json!({"handle": "mia"}))
         .await
         .problem(StatusCode::CONFLICT, "handle-taken");
-    let mia = app.stranger("mia").at_team(app.team.id);
+    let mia = app.non_member("mia").for_team(app.team.id);
     assert_eq!(mia.accept_invitation().await.ok()["handle"], "mia");
 }
 
@@ -233,5 +233,5 @@ async fn a_person_sees_their_oldest_invitations_first() {
         owner.invite("mia", "member").await.is(StatusCode::CREATED);
         names.push(name);
     }
-    assert_eq!(app.stranger("mia").invitations().await, names);
+    assert_eq!(app.non_member("mia").invitations().await, names);
 }

@@ -15,9 +15,9 @@ async fn after_erasure(erased_names: ErasedNames) -> (TestApp, String, Vec<Strin
     let options = db.options().max_connections(6).erased_names(erased_names);
     let app = TestApp::start_with(db, options).await;
     let ada = app.member("ada", Role::Owner).await;
-    let mia = app.invited(&ada, "mia", "admin").await;
+    let mia = app.invited_member(&ada, "mia", "admin").await;
     let renamed = mia
-        .at(Method::PATCH, "/v1/me")
+        .request(Method::PATCH, "/v1/me")
         .json(json!({"display_name": "Mia Moon"}));
     renamed.await.ok();
     let (_, thread) = mia.campaign_with_thread("Spring").await;
@@ -29,7 +29,7 @@ async fn after_erasure(erased_names: ErasedNames) -> (TestApp, String, Vec<Strin
         client.comment(&thread, "for somebody").await;
         client.create_campaign(&format!("{acting} for {subject}"), "1").await;
     }
-    mia.at(Method::DELETE, "/v1/me").await.is(StatusCode::NO_CONTENT);
+    mia.request(Method::DELETE, "/v1/me").await.is(StatusCode::NO_CONTENT);
 
     let mut shown = Vec::new();
     for query in ["", "?group=true", "?order=desc"] {

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use daybook::teams::{KeyRole, NewKey, make_key};
 use daybook::tenancy::{Actor, Context, Role};
 use daybook_tests::http::{Client, TestApp, impersonation};
-use daybook_tests::somebody_waits_for_a_lock;
+use daybook_tests::wait_for_blocked_session;
 use serde_json::{Value, json};
 use sqlx::Executor;
 
@@ -12,7 +12,7 @@ use super::{access_events, path};
 use crate::runs::sse::Events;
 use crate::runs::{append, console, run};
 
-async fn refused(key: &Client) {
+async fn assert_refused(key: &Client) {
     let answer = key.get("/campaigns").await;
     answer.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
 }
@@ -43,12 +43,12 @@ async fn a_removed_admin_cannot_return_with_a_key() {
     assert_eq!(names(&removed["revoked_api_keys"]), ["robot", "robot's robot", "third"]);
     assert_eq!(removed["withdrawn_invitations"].as_array().unwrap().len(), 2);
     for key in [&by_bob, &by_key, &third] {
-        refused(key).await;
+        assert_refused(key).await;
         let back = key.invite("bob", "admin").await;
         back.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
     }
     for subject in ["bob2", "bob3"] {
-        let accepted = app.stranger(subject).accept_invitation().await;
+        let accepted = app.non_member(subject).accept_invitation().await;
         accepted.problem(StatusCode::NOT_FOUND, "not-found");
     }
     adas.get("/campaigns").await.ok();
@@ -89,11 +89,11 @@ async fn keys_end_with_their_owner_and_with_the_person_who_made_them_for_another
 
     let left = bob.delete(&path(&bob)).await.is(StatusCode::OK).json();
     assert_eq!(names(&left["revoked_api_keys"]), ["both"]);
-    refused(&in_her_name).await;
+    assert_refused(&in_her_name).await;
     of_cleo.get("/campaigns").await.ok();
     let removed = ada.delete(&path(&cleo)).await.is(StatusCode::OK).json();
     assert_eq!(names(&removed["revoked_api_keys"]), ["cleos"]);
-    refused(&of_cleo).await;
+    assert_refused(&of_cleo).await;
 }
 
 /// When an owner leaves, each of their keys is revoked with an event, all in one transaction.
@@ -229,7 +229,7 @@ async fn an_adopted_key_stays() {
         let refused = nobody.post(&adopt, json!(null)).await;
         refused.problem(StatusCode::FORBIDDEN, "forbidden");
     }
-    let adopted = ada.ask(axum::http::Method::POST, &adopt).await.ok();
+    let adopted = ada.team_request(axum::http::Method::POST, &adopt).await.ok();
     assert_eq!(
         (&adopted["owned_by"], &adopted["created_by"]),
         (&json!(ada.id()), &json!(bob.id()))
@@ -237,9 +237,9 @@ async fn an_adopted_key_stays() {
     let removed = ada.delete(&path(&bob)).await.ok();
     assert_eq!(names(&removed["revoked_api_keys"]), ["other"]);
     key.get("/api-keys").await.ok();
-    refused(&other).await;
+    assert_refused(&other).await;
     ada.delete(&format!("/api-keys/{id}")).await.is(StatusCode::NO_CONTENT);
-    let late = ada.ask(axum::http::Method::POST, &adopt).await;
+    let late = ada.team_request(axum::http::Method::POST, &adopt).await;
     late.problem(StatusCode::CONFLICT, "key-revoked");
     assert_eq!(
         access_events(&app).await[2..],
@@ -269,7 +269,7 @@ async fn a_key_that_is_being_made_while_its_maker_is_removed_does_not_stay() {
         let removal = ada.delete(&format!("/members/{}", bob.user_id));
         async move { removal.await.ok() }
     });
-    somebody_waits_for_a_lock(&app.db).await;
+    wait_for_blocked_session(&app.db).await;
     making.commit().await.unwrap();
     let removed = removing.await.unwrap();
     assert_eq!(names(&removed["revoked_api_keys"]), ["late"]);
@@ -296,7 +296,7 @@ async fn a_key_that_makes_another_one_is_revoked_after_that() {
     };
     make_key(&making, &new).await.unwrap();
     let revoking = tokio::spawn(ada.delete(&format!("/api-keys/{id}")).into_future());
-    somebody_waits_for_a_lock(&app.db).await;
+    wait_for_blocked_session(&app.db).await;
     making.commit().await.unwrap();
     revoking.await.unwrap().is(StatusCode::NO_CONTENT);
 }

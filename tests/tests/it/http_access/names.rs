@@ -7,12 +7,12 @@ use daybook_tests::http::{Client, TestApp, impersonation, token};
 use serde_json::{Value, json};
 
 async fn me(client: &Client) -> Value {
-    client.at(Method::GET, "/v1/me").await.ok()
+    client.request(Method::GET, "/v1/me").await.ok()
 }
 
 async fn rename(client: &Client, name: &str) -> Value {
     let body = json!({"display_name": name});
-    client.at(Method::PATCH, "/v1/me").json(body).await.ok()
+    client.request(Method::PATCH, "/v1/me").json(body).await.ok()
 }
 
 #[tokio::test]
@@ -25,9 +25,9 @@ async fn a_teams_name_for_a_person_is_not_shown_in_other_teams() {
     let body = json!({"subject": "mia", "display_name": "Mallory", "handle": "mia", "role": "member",
         "email": "mallory@acme.example"});
     ada.post("/members", body).await.is(StatusCode::CREATED);
-    let mia = app.stranger("mia");
-    mia.at_team(app.team.id).accept_invitation().await.ok();
-    let in_beta = app.invited(&bob, "mia", "member").await;
+    let mia = app.non_member("mia");
+    mia.for_team(app.team.id).accept_invitation().await.ok();
+    let in_beta = app.invited_member(&bob, "mia", "member").await;
     assert_eq!(bob.members().await, ["bob: Bob", "mia: MIA"]);
     assert!(!bob.get("/members").await.text().contains("acme.example"));
     assert_eq!(ada.members().await, ["ada: Ada", "mia: Mallory"]);
@@ -65,8 +65,11 @@ async fn only_the_person_can_set_their_own_name() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let mia = app.member("mia", Role::Member).await;
-    let rename_with =
-        |client: &Client, name: Value| client.at(Method::PATCH, "/v1/me").json(json!({"display_name": name}));
+    let rename_with = |client: &Client, name: Value| {
+        client
+            .request(Method::PATCH, "/v1/me")
+            .json(json!({"display_name": name}))
+    };
     for wrong in [json!(""), json!("two\nlines"), json!("x".repeat(201)), json!(7)] {
         assert_eq!(
             rename_with(&mia, wrong.clone()).await.wrong_fields(),
@@ -79,7 +82,7 @@ async fn only_the_person_can_set_their_own_name() {
         .await
         .problem(StatusCode::FORBIDDEN, "forbidden");
     acting
-        .at(Method::DELETE, "/v1/me")
+        .request(Method::DELETE, "/v1/me")
         .await
         .problem(StatusCode::FORBIDDEN, "forbidden");
     let (key, _) = ada.make_key("robot", "admin").await;
@@ -101,8 +104,8 @@ async fn a_person_can_be_erased_and_records_stay() {
     let ada = app.member("ada", Role::Owner).await;
     let beta = app.db.team("Beta").await;
     let bob = app.member_of(&beta, "bob", Role::Owner).await;
-    let mia = app.invited(&ada, "mia", "admin").await;
-    let mia_in_beta = app.invited(&bob, "mia", "owner").await;
+    let mia = app.invited_member(&ada, "mia", "admin").await;
+    let mia_in_beta = app.invited_member(&bob, "mia", "owner").await;
     rename(&mia, "Mia Moon").await;
     let (_, thread) = mia.campaign_with_thread("Spring").await;
     mia.comment(&thread, "hello").await;
@@ -113,7 +116,7 @@ async fn a_person_can_be_erased_and_records_stay() {
 
     // Beta would have no owner left, so nothing changes in any team.
     bob.delete(&format!("/members/{}", bob.id())).await.ok();
-    let refused = mia.at(Method::DELETE, "/v1/me").await;
+    let refused = mia.request(Method::DELETE, "/v1/me").await;
     let problem = refused.problem(StatusCode::CONFLICT, "last-owner");
     assert!(
         problem["detail"].as_str().unwrap().contains(&beta.id.to_string()),
@@ -122,8 +125,8 @@ async fn a_person_can_be_erased_and_records_stay() {
     assert_eq!(ada.members().await, ["ada: Ada", "mia: Mia Moon"]);
     let olga = app.member_of(&beta, "olga", Role::Owner).await;
 
-    mia.at(Method::DELETE, "/v1/me").await.is(StatusCode::NO_CONTENT);
-    mia.at(Method::DELETE, "/v1/me").await.is(StatusCode::NO_CONTENT);
+    mia.request(Method::DELETE, "/v1/me").await.is(StatusCode::NO_CONTENT);
+    mia.request(Method::DELETE, "/v1/me").await.is(StatusCode::NO_CONTENT);
     let gone = me(&mia).await;
     assert_eq!((&gone["user"], &gone["teams"]), (&Value::Null, &json!([])));
     assert!(mia.invitations().await.is_empty());
@@ -146,7 +149,7 @@ async fn a_person_can_be_erased_and_records_stay() {
         .unwrap();
     assert_eq!(left, 0);
     assert_eq!(
-        ada.reads(&thread).await,
+        ada.thread_texts(&thread).await,
         ["Mia Moon created campaign “Spring”", "Mia Moon: hello"],
         "events and comments keep their content"
     );
@@ -156,7 +159,7 @@ async fn a_person_can_be_erased_and_records_stay() {
         ("Mia Moon", Some("member.removed"))
     );
     // An erased person who is invited again is a new person.
-    let again = app.invited(&ada, "mia", "member").await;
+    let again = app.invited_member(&ada, "mia", "member").await;
     assert_ne!(again.id(), mia.id());
 }
 
@@ -176,8 +179,8 @@ async fn an_erasure_declines_more_invitations_than_the_list_shows() {
         .await
         .unwrap();
     }
-    let mia = app.stranger("mia");
+    let mia = app.non_member("mia");
     assert_eq!(mia.invitations().await.len(), 100);
-    mia.at(Method::DELETE, "/v1/me").await.is(StatusCode::NO_CONTENT);
+    mia.request(Method::DELETE, "/v1/me").await.is(StatusCode::NO_CONTENT);
     assert!(mia.invitations().await.is_empty());
 }

@@ -18,8 +18,8 @@ async fn keys_and_tickets_never_appear_in_wide_events() {
         .to_owned();
     let nobody = app.anonymous();
     let requests = [
-        nobody.at(Method::GET, &format!("/v1/{key}/x")),
-        nobody.at(Method::GET, &format!("/v1/{}/x", key.replace('_', "%5F"))),
+        nobody.request(Method::GET, &format!("/v1/{key}/x")),
+        nobody.request(Method::GET, &format!("/v1/{}/x", key.replace('_', "%5F"))),
         nobody.get(&format!(
             "/campaigns?x={key}&{key}=1&y={ticket}&next=/live%3Fwhatever%3D{ticket}"
         )),

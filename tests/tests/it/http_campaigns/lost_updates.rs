@@ -9,24 +9,19 @@ use sqlx::{AssertSqlSafe, Executor};
 
 /// Sends both requests while another transaction holds a row (`campaigns WHERE …`), so that both begin before either
 /// can change it.
-pub async fn at_the_same_moment(
-    app: &TestApp,
-    row: &str,
-    first: TestRequest,
-    second: TestRequest,
-) -> [TestResponse; 2] {
+pub async fn send_concurrently(app: &TestApp, row: &str, first: TestRequest, second: TestRequest) -> [TestResponse; 2] {
     let mut holder = app.team.connection().await;
     holder.execute("BEGIN").await.unwrap();
     let lock = format!("SELECT FROM {row} FOR UPDATE");
     holder.execute(AssertSqlSafe(lock)).await.unwrap();
     let both = [tokio::spawn(first.into_future()), tokio::spawn(second.into_future())];
-    daybook_tests::sessions_wait_for_locks(&app.db, 2).await;
+    daybook_tests::wait_for_blocked_sessions(&app.db, 2).await;
     holder.execute("COMMIT").await.unwrap();
     let [first, second] = both;
     [first.await.unwrap(), second.await.unwrap()]
 }
 
-pub fn one_succeeded(answers: [TestResponse; 2]) {
+pub fn assert_one_succeeded(answers: [TestResponse; 2]) {
     let mut statuses = answers.map(|answer| answer.status);
     statuses.sort();
     assert_eq!(statuses, [StatusCode::OK, StatusCode::PRECONDITION_FAILED]);
@@ -45,7 +40,7 @@ async fn of_two_concurrent_changes_of_one_version_one_is_refused() {
         ada.patch(&spring.path, json!({"budget": budget}))
             .if_match(&spring.etag)
     };
-    one_succeeded(at_the_same_moment(&app, &row(&spring), change("200"), change("300")).await);
+    assert_one_succeeded(send_concurrently(&app, &row(&spring), change("200"), change("300")).await);
     let updated = app
         .team
         .events()
@@ -64,7 +59,7 @@ async fn of_two_concurrent_transitions_of_one_version_one_is_refused() {
         let path = format!("{}/transition", spring.path);
         ada.post(&path, json!({"state": "active"})).if_match(&spring.etag)
     };
-    one_succeeded(at_the_same_moment(&app, &row(&spring), to_active(), to_active()).await);
+    assert_one_succeeded(send_concurrently(&app, &row(&spring), to_active(), to_active()).await);
     assert_events!(
         app.team,
         [
@@ -84,7 +79,7 @@ async fn a_deletion_is_refused_after_a_concurrent_change() {
     let change = format!("UPDATE {} ", row(&spring)).replace(" WHERE", " SET updated_at = now() WHERE");
     changing.execute(AssertSqlSafe(change)).await.unwrap();
     let deletion = tokio::spawn(ada.delete(&spring.path).if_match(&spring.etag).into_future());
-    daybook_tests::somebody_waits_for_a_lock(&app.db).await;
+    daybook_tests::wait_for_blocked_session(&app.db).await;
     changing.execute("COMMIT").await.unwrap();
     let refused = deletion.await.unwrap();
     refused.problem(StatusCode::PRECONDITION_FAILED, "precondition-failed");
@@ -96,7 +91,7 @@ async fn of_two_concurrent_deletions_of_one_version_one_is_refused() {
     let ada = app.member("ada", Role::Owner).await;
     let spring = ada.create_campaign("Spring", "100").await;
     let delete = || ada.delete(&spring.path).if_match(&spring.etag);
-    let mut statuses = at_the_same_moment(&app, &row(&spring), delete(), delete())
+    let mut statuses = send_concurrently(&app, &row(&spring), delete(), delete())
         .await
         .map(|answer| answer.status);
     statuses.sort();

@@ -82,7 +82,7 @@ async fn changes_of_a_campaign_appear_in_its_thread_and_notify_its_watcher() {
     let threads = grace.get("/threads").await.ok();
     assert_eq!(threads["items"].as_array().unwrap().len(), 1);
     let thread = format!("/threads/{}", threads["items"][0]["id"].as_str().unwrap());
-    let sentences = grace.reads(&thread).await;
+    let sentences = grace.thread_texts(&thread).await;
     assert_eq!(sentences.len(), 6);
     assert_eq!(sentences[0], "Ada created campaign “Spring”");
     assert!(sentences[1].starts_with("Ada changed campaign “Spring”: budget from 100 to 250.00, client email"));
@@ -201,9 +201,10 @@ async fn a_change_must_name_the_version_it_changes() {
         }
     }
     for request in [
-        ada.patch(&spring.path, json!({"budget": "300"})).without("if-match"),
+        ada.patch(&spring.path, json!({"budget": "300"}))
+            .without_header("if-match"),
         ada.post(&transition, json!({"state": "active"})),
-        ada.delete(&spring.path).without("if-match"),
+        ada.delete(&spring.path).without_header("if-match"),
     ] {
         request
             .await
@@ -269,12 +270,18 @@ async fn a_requests_id_and_correlation_are_on_its_events() {
 async fn health_does_not_depend_on_the_database_but_readiness_does() {
     let app = TestApp::start().await;
     let anybody = app.anonymous();
-    assert_eq!(anybody.at(Method::GET, "/readyz").await.ok(), json!({"status": "ok"}));
+    assert_eq!(
+        anybody.request(Method::GET, "/readyz").await.ok(),
+        json!({"status": "ok"})
+    );
     app.database.close().await;
-    let ready = anybody.at(Method::GET, "/readyz").await;
+    let ready = anybody.request(Method::GET, "/readyz").await;
     assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(ready.json(), json!({"status": "the database does not answer"}));
-    assert_eq!(anybody.at(Method::GET, "/healthz").await.ok(), json!({"status": "ok"}));
+    assert_eq!(
+        anybody.request(Method::GET, "/healthz").await.ok(),
+        json!({"status": "ok"})
+    );
 }
 
 #[tokio::test]
@@ -292,7 +299,7 @@ async fn a_route_reads_the_programs_own_values() {
         .extension(Greeting("Hello"));
     let db = TestDb::with_migrations(program.migrations().clone()).await;
     let options = db.options();
-    let app = TestApp::start_as(program, db, options).await;
+    let app = TestApp::start_program(program, db, options).await;
     let ada = app.member("ada", Role::Owner).await;
     assert_eq!(ada.get("/greeting").await.is(StatusCode::OK).text(), "Hello");
 }

@@ -82,7 +82,7 @@ async fn an_invalid_body_is_refused_with_its_fields() {
 async fn each_kind_of_malformed_body_has_its_own_error() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
-    let post = |body: &str| ada.ask(Method::POST, "/campaigns").body(body.to_owned());
+    let post = |body: &str| ada.team_request(Method::POST, "/campaigns").body(body.to_owned());
     let json = |body: &str| post(body).header("content-type", "application/json");
     let fine = r#"{"name": "x", "budget": "1"}"#;
 
@@ -108,7 +108,7 @@ async fn each_kind_of_malformed_body_has_its_own_error() {
             .unwrap()
             .contains(&BODY_LIMIT_BYTES.to_string())
     );
-    let with_key = json(&large).once("k").await;
+    let with_key = json(&large).idempotency_key("k").await;
     with_key.problem(StatusCode::PAYLOAD_TOO_LARGE, "too-large");
     assert_events!(app.team, ["CREATED campaign “x”"]);
 }
@@ -118,7 +118,7 @@ async fn every_error_is_a_complete_problem_document() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     // `problem` checks that each is complete.
-    let nowhere = ada.at(Method::GET, "/v2/nowhere").await;
+    let nowhere = ada.request(Method::GET, "/v2/nowhere").await;
     nowhere.problem(StatusCode::NOT_FOUND, "not-found");
     ada.get("/nowhere").await.problem(StatusCode::NOT_FOUND, "not-found");
     for (method, path) in [
@@ -126,7 +126,7 @@ async fn every_error_is_a_complete_problem_document() {
         (Method::PUT, "/campaigns"),
         (Method::PATCH, "/notifications"),
     ] {
-        let answer = ada.ask(method, path).await;
+        let answer = ada.team_request(method, path).await;
         assert!(
             answer.header("allow").is_some(),
             "405 says what is allowed (RFC 9110 §15.5.6): {answer:?}"
@@ -151,7 +151,7 @@ async fn every_error_is_a_complete_problem_document() {
     );
     let refused = app.anonymous().get("/campaigns").await;
     assert_eq!(refused.header("www-authenticate").as_deref(), Some("Bearer"));
-    let head = ada.ask(Method::HEAD, "/campaigns").await.is(StatusCode::OK);
+    let head = ada.team_request(Method::HEAD, "/campaigns").await.is(StatusCode::OK);
     assert!(head.body.is_empty());
 }
 
@@ -167,7 +167,7 @@ async fn internal_errors_do_not_leak_details() {
         ada.get(&spring.path).await,
         ada.post("/campaigns", json!({"name": "x", "budget": "1"})).await,
         ada.post("/campaigns", json!({"name": "x", "budget": "1"}))
-            .once("k")
+            .idempotency_key("k")
             .await,
         ada.patch(&spring.path, json!({"name": "y"})).await,
     ] {
@@ -203,12 +203,12 @@ async fn a_panic_affects_only_its_own_request_and_leaks_nothing() {
     let db = TestDb::with_migrations(sample_program().migrations().clone()).await;
     let routes = Router::new().route("/panic", get(panics).post(panics));
     let options = db.options();
-    let app = TestApp::start_as(sample_program().routes(routes), db, options).await;
+    let app = TestApp::start_program(sample_program().routes(routes), db, options).await;
     let ada = app.member("ada", Role::Owner).await;
     for request in [
         ada.get("/panic"),
         ada.post("/panic", json!({})),
-        ada.post("/panic", json!({})).once("k"),
+        ada.post("/panic", json!({})).idempotency_key("k"),
     ] {
         let answer = request.await;
         assert!(!answer.text().contains("hunter2"), "{answer:?}");
@@ -223,8 +223,8 @@ async fn a_truncated_body_changes_nothing_and_differs_from_a_too_large_one() {
     let ada = app.member("ada", Role::Owner).await;
     let address = app.serve(|router| router).await;
     let whole = ada.post("/campaigns", json!({"name": "Spring", "budget": "100"}));
-    for request in [whole.clone(), whole.once("k")] {
-        let bytes = request.on_the_wire();
+    for request in [whole.clone(), whole.idempotency_key("k")] {
+        let bytes = request.http1_bytes();
         let mut socket = TcpStream::connect(address).await.unwrap();
         socket.write_all(&bytes[..bytes.len() - 5]).await.unwrap();
         socket.shutdown().await.unwrap();

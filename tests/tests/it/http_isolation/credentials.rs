@@ -9,7 +9,7 @@ use daybook_tests::http::{ISSUER, SECRET, TestApp, impersonation};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-const FAR: i64 = 4_102_444_800;
+const FAR_FUTURE: i64 = 4_102_444_800;
 
 fn signed(algorithm: Algorithm, secret: &str, claims: &Value) -> String {
     encode(
@@ -28,7 +28,7 @@ fn part(json: &Value) -> String {
 async fn invalid_tokens_are_refused_without_leaking_their_content() {
     let app = TestApp::start().await;
     app.member("ada", Role::Owner).await;
-    let claims = json!({"iss": ISSUER, "sub": "ada", "exp": FAR});
+    let claims = json!({"iss": ISSUER, "sub": "ada", "exp": FAR_FUTURE});
     let good = signed(Algorithm::HS256, SECRET, &claims);
     app.bearer(&good).get("/campaigns").await.ok();
 
@@ -38,11 +38,11 @@ async fn invalid_tokens_are_refused_without_leaking_their_content() {
         signed(Algorithm::HS256, SECRET, &changed)
     };
     let (head, signature) = (good.split('.').next().unwrap(), good.rsplit('.').next().unwrap());
-    let another = part(&json!({"iss": ISSUER, "sub": "grace", "exp": FAR}));
+    let another = part(&json!({"iss": ISSUER, "sub": "grace", "exp": FAR_FUTURE}));
     let none = |alg: &str| format!("{}.{}.", part(&json!({"alg": alg, "typ": "JWT"})), part(&claims));
     for (why, token) in [
         ("expired", with("exp", json!(1_600_000_000))),
-        ("not yet valid", with("nbf", json!(FAR - 1))),
+        ("not yet valid", with("nbf", json!(FAR_FUTURE - 1))),
         ("another issuer", with("iss", json!("https://elsewhere.test"))),
         ("for another audience", with("aud", json!("another-service"))),
         ("nobody", with("sub", Value::Null)),
@@ -67,7 +67,7 @@ async fn invalid_tokens_are_refused_without_leaking_their_content() {
         let text = answer.text();
         assert!(!text.contains(&token) || token == "x", "{why}: {text}");
         answer.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
-        let me = app.bearer(&token).at(Method::GET, "/v1/me").await;
+        let me = app.bearer(&token).request(Method::GET, "/v1/me").await;
         assert_eq!(me.status, StatusCode::UNAUTHORIZED, "{why}");
     }
     for header in ["Basic YWRhOmFkYQ==", "Bearer", "Bearer ", &good] {
@@ -98,7 +98,7 @@ async fn a_person_who_acts_on_behalf_of_another_is_recorded_too() {
     let behalf = event.on_behalf_of.unwrap();
     assert_eq!((Some(behalf.id), behalf.name.as_str()), (ada.user_id, "Ada"));
     assert_eq!(
-        ada.reads(&thread).await,
+        ada.thread_texts(&thread).await,
         ["Support on behalf of Ada created campaign “Spring”"]
     );
     assert!(
@@ -111,11 +111,11 @@ async fn a_person_who_acts_on_behalf_of_another_is_recorded_too() {
     let denied = as_linus.post("/campaigns", json!({"name": "x", "budget": "1"})).await;
     denied.problem(StatusCode::FORBIDDEN, "forbidden");
     assert_eq!(
-        as_linus.at(Method::GET, "/v1/me").await.ok()["user"]["id"],
+        as_linus.request(Method::GET, "/v1/me").await.ok()["user"]["id"],
         json!(linus.id())
     );
     support
-        .at_team(app.team.id)
+        .for_team(app.team.id)
         .get("/campaigns")
         .await
         .problem(StatusCode::NOT_FOUND, "not-found");
@@ -133,9 +133,10 @@ async fn an_unverified_address_is_not_used() {
     app.member("ada", Role::Owner).await;
     let email = async |verified: Value| {
         let address = "ada@new.example";
-        let claims = json!({"iss": ISSUER, "sub": "ada", "exp": FAR, "email": address, "email_verified": verified});
+        let claims =
+            json!({"iss": ISSUER, "sub": "ada", "exp": FAR_FUTURE, "email": address, "email_verified": verified});
         let ada = app.bearer(signed(Algorithm::HS256, SECRET, &claims));
-        ada.at(Method::GET, "/v1/me").await.ok()["user"]["email"] == address
+        ada.request(Method::GET, "/v1/me").await.ok()["user"]["email"] == address
     };
     for unverified in [json!(false), json!("false")] {
         assert!(!email(unverified).await);

@@ -9,7 +9,7 @@ use sqlx::Executor;
 use super::routes::{all, one_of_each};
 
 /// The routes that a viewer may use to change their own data.
-const FOR_ONE_SELF: [&str; 14] = [
+const OWN_DATA_ROUTES: [&str; 14] = [
     "POST /v1/teams/{team_id}/live/tickets",
     "DELETE /v1/teams/{team_id}/notification-preferences/{event_type}/{object_type}",
     "PUT /v1/teams/{team_id}/notification-preferences/{event_type}/{object_type}",
@@ -26,7 +26,7 @@ const FOR_ONE_SELF: [&str; 14] = [
     "PUT /v1/teams/{team_id}/watches/{object_type}",
 ];
 /// The routes that a viewer may not even read.
-const ONLY_FOR_ADMINS: [&str; 2] = [
+const ADMIN_ROUTES: [&str; 2] = [
     "GET /v1/teams/{team_id}/api-keys",
     "GET /v1/teams/{team_id}/invitations",
 ];
@@ -48,12 +48,12 @@ async fn a_viewer_reads_everything_and_changes_only_their_own_data() {
 
     let mut own = Vec::new();
     for route in all(&app).await.iter().filter(|route| route.is_of_a_team()) {
-        let answer = route.ask(&vera, &values).await;
+        let answer = route.request(&vera, &values).await;
         if route.method == "GET" {
-            let expected = if ONLY_FOR_ADMINS.contains(&route.name().as_str()) {
+            let expected = if ADMIN_ROUTES.contains(&route.name().as_str()) {
                 StatusCode::FORBIDDEN
             } else {
-                route.welcome()
+                route.allowed_status()
             };
             assert_eq!(answer.status, expected, "{answer:?}");
         } else if answer.status.is_success() {
@@ -62,7 +62,7 @@ async fn a_viewer_reads_everything_and_changes_only_their_own_data() {
             answer.problem(StatusCode::FORBIDDEN, "forbidden");
         }
     }
-    assert_eq!(own, FOR_ONE_SELF);
+    assert_eq!(own, OWN_DATA_ROUTES);
     assert_eq!(app.team.events().await.len(), before);
 }
 
@@ -76,13 +76,13 @@ async fn a_key_has_the_rights_of_its_role_but_not_those_of_people() {
     let (admin, _) = ada.make_key("janitor", "admin").await;
 
     for route in all(&app).await.iter().filter(|route| route.is_of_a_team()) {
-        let answer = route.ask(&viewer, &values).await;
+        let answer = route.request(&viewer, &values).await;
         let for_people = ["/watches", "/notifications", "/notification-preferences"]
             .iter()
             .any(|path| route.path.contains(path));
         let reads = route.method == "GET" || route.path.ends_with("/tickets");
-        let expected = if reads && !ONLY_FOR_ADMINS.contains(&route.name().as_str()) && !for_people {
-            route.welcome()
+        let expected = if reads && !ADMIN_ROUTES.contains(&route.name().as_str()) && !for_people {
+            route.allowed_status()
         } else {
             StatusCode::FORBIDDEN
         };
@@ -121,12 +121,12 @@ async fn an_invalid_key_has_no_access() {
     app.member_of(&beta, "bob", Role::Owner).await;
     key.get("/campaigns").await.ok();
 
-    let foreign = key.at_team(beta.id).get("/campaigns").await;
+    let foreign = key.for_team(beta.id).get("/campaigns").await;
     let foreign = foreign.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
-    let unknown = key.at_team(uuid::Uuid::now_v7()).get("/campaigns").await;
+    let unknown = key.for_team(uuid::Uuid::now_v7()).get("/campaigns").await;
     let unknown = unknown.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
     assert_eq!(foreign["detail"], unknown["detail"]);
-    key.at(Method::GET, "/v1/me")
+    key.request(Method::GET, "/v1/me")
         .await
         .problem(StatusCode::FORBIDDEN, "forbidden");
 

@@ -29,7 +29,7 @@ impl Route {
     }
 
     /// Returns the status for a caller who is allowed. No connection can become a WebSocket in these tests.
-    pub fn welcome(&self) -> StatusCode {
+    pub fn allowed_status(&self) -> StatusCode {
         match self.name().as_str() {
             "GET /v1/teams/{team_id}/live" => StatusCode::BAD_REQUEST,
             // A member has no invitation to decline.
@@ -50,7 +50,7 @@ impl Route {
     }
 
     /// Returns the names in braces, without the team.
-    pub fn place_holders(&self) -> Vec<String> {
+    pub fn placeholders(&self) -> Vec<String> {
         let names = self
             .path
             .split('/')
@@ -68,9 +68,9 @@ impl Route {
     }
 
     /// Returns the request with a valid body and with these values for its placeholders.
-    pub fn ask(&self, client: &Client, values: &BTreeMap<&str, String>) -> TestRequest {
+    pub fn request(&self, client: &Client, values: &BTreeMap<&str, String>) -> TestRequest {
         let mut path = self.path.replace("{team_id}", &client.team_id.to_string());
-        for name in self.place_holders() {
+        for name in self.placeholders() {
             let key = if name.ends_with("id") {
                 self.after()
             } else {
@@ -81,7 +81,7 @@ impl Route {
                 .unwrap_or_else(|| panic!("{}: no value for {name} ({key})", self.name()));
             path = path.replace(&format!("{{{name}}}"), value);
         }
-        let request = client.at(self.method.parse().unwrap(), &path).if_match("*");
+        let request = client.request(self.method.parse().unwrap(), &path).if_match("*");
         match self.body() {
             Some(body) => request.json(body),
             None => request,
@@ -211,7 +211,7 @@ async fn anonymous_callers_are_refused_by_all_routes_except_the_public_ones() {
     let before = app.team.events().await.len();
     let mut open = Vec::new();
     for route in all(&app).await {
-        let answer = route.ask(&app.anonymous(), &values).await;
+        let answer = route.request(&app.anonymous(), &values).await;
         if answer.status == StatusCode::UNAUTHORIZED {
             assert_eq!(
                 answer.header("www-authenticate").as_deref(),
@@ -239,11 +239,11 @@ async fn the_owner_reaches_every_route() {
         if route.path.ends_with("/members/{user_id}") && route.method == "DELETE" {
             values.insert("members", app.member("gone", Role::Viewer).await.id().to_string());
         }
-        let answer = route.ask(&ada, &values).await;
+        let answer = route.request(&ada, &values).await;
         // No object has the id in the bulk request's body.
         let bulk = route.name() == "PATCH /v1/teams/{team_id}/campaigns";
         assert!(
-            bulk || answer.status.is_success() || answer.status == route.welcome(),
+            bulk || answer.status.is_success() || answer.status == route.allowed_status(),
             "{answer:?}"
         );
         let event = app.wide_event().await;
@@ -272,20 +272,20 @@ async fn invalid_ids_are_not_found() {
         &long,
     ];
     for route in all(&app).await {
-        let names: Vec<_> = route.place_holders();
+        let names: Vec<_> = route.placeholders();
         for name in names.iter().filter(|name| !name.ends_with("_type")) {
             let key = if name.ends_with("id") { route.after() } else { name };
             for value in wrong {
                 let mut values = fine.clone();
                 values.insert(fine.get_key_value(key).unwrap().0, value.to_owned());
-                let answer = route.ask(&ada, &values).await;
+                let answer = route.request(&ada, &values).await;
                 assert_eq!(answer.status, StatusCode::NOT_FOUND, "{value}: {answer:?}");
             }
         }
         if route.is_of_a_team() {
             for value in wrong {
                 let path = route.path.replace("{team_id}", value).replace(['{', '}'], "");
-                let answer = ada.at(route.method.parse().unwrap(), &path).if_match("*").await;
+                let answer = ada.request(route.method.parse().unwrap(), &path).if_match("*").await;
                 assert_eq!(answer.status, StatusCode::NOT_FOUND, "{value}: {answer:?}");
             }
         }
@@ -297,7 +297,7 @@ async fn invalid_ids_are_not_found() {
                 "/notification-preferences/X/campaign",
                 "/notification-preferences/*/X",
             ] {
-                let request = ada.ask(method.clone(), &path.replace('X', value));
+                let request = ada.team_request(method.clone(), &path.replace('X', value));
                 let answer = request.json(json!({"in_app": false})).await;
                 assert!(!answer.status.is_server_error(), "{value}: {answer:?}");
             }

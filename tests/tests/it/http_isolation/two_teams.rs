@@ -26,16 +26,19 @@ async fn another_team_looks_like_an_unknown_team() {
     let nobody = app.bearer(daybook_tests::http::token(&daybook::auth::NewToken::new("nobody")));
 
     for route in all(&app).await.iter().filter(|route| route.is_of_a_team()) {
-        let foreign = without_request(route.ask(&bob.at_team(app.team.id), &values).await);
-        let unknown = without_request(route.ask(&bob.at_team(Uuid::now_v7()), &values).await);
+        let foreign = without_request(route.request(&bob.for_team(app.team.id), &values).await);
+        let unknown = without_request(route.request(&bob.for_team(Uuid::now_v7()), &values).await);
         assert_eq!(foreign, unknown, "{}", route.name());
         assert_eq!(
-            without_request(route.ask(&nobody, &values).await),
+            without_request(route.request(&nobody, &values).await),
             unknown,
             "{}",
             route.name()
         );
-        let with_key = route.ask(&bob.at_team(app.team.id), &values).once("k").await;
+        let with_key = route
+            .request(&bob.for_team(app.team.id), &values)
+            .idempotency_key("k")
+            .await;
         assert_eq!(without_request(with_key), unknown, "{}", route.name());
     }
     assert_eq!(app.team.events().await.len(), before);
@@ -54,7 +57,7 @@ async fn another_teams_objects_are_not_found() {
     let mut tested = 0;
     for route in all(&app).await {
         if route.is_of_a_team() && !route.after().is_empty() {
-            let answer = route.ask(&bob, &theirs).await;
+            let answer = route.request(&bob, &theirs).await;
             assert_eq!(answer.status, StatusCode::NOT_FOUND, "{answer:?}");
             tested += 1;
         }
@@ -107,7 +110,10 @@ async fn a_removed_member_is_refused_from_the_next_request() {
     bob.post("/campaigns", json!({"name": "x", "budget": "1"}))
         .await
         .problem(StatusCode::NOT_FOUND, "not-found");
-    assert_eq!(bob.at(axum::http::Method::GET, "/v1/me").await.ok()["teams"], json!([]));
+    assert_eq!(
+        bob.request(axum::http::Method::GET, "/v1/me").await.ok()["teams"],
+        json!([])
+    );
     // The key was revoked with the member who is responsible for it.
     let key = key.get("/campaigns").await;
     key.problem(StatusCode::UNAUTHORIZED, "unauthenticated");

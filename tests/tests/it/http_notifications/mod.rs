@@ -22,8 +22,11 @@ async fn why(person: &Client) -> Value {
     inbox["items"][0]["why"].clone()
 }
 
-async fn budget(person: &Client, campaign: &Campaign, budget: &str) {
-    person.patch(&campaign.path, json!({"budget": budget})).await.ok();
+async fn change_budget(person: &Client, campaign: &Campaign, change_budget: &str) {
+    person
+        .patch(&campaign.path, json!({"budget": change_budget}))
+        .await
+        .ok();
 }
 
 #[tokio::test]
@@ -135,7 +138,7 @@ async fn the_most_specific_rule_applies() {
         prefer(&ada, rule, notified).await;
         ada.put("/notifications/read").await.ok();
         n += 1;
-        budget(&grace, &spring, &n.to_string()).await;
+        change_budget(&grace, &spring, &n.to_string()).await;
         assert_eq!(ada.unread().await.len(), usize::from(notified), "{rule}");
         // Rules for other events and for mentions have no effect here.
         for beside in ["COMMENT/campaign", "MENTION/*", "DELETED/*"] {
@@ -157,7 +160,7 @@ async fn the_most_specific_rule_applies() {
             .is(StatusCode::NO_CONTENT);
         ada.put("/notifications/read").await.ok();
         n += 1;
-        budget(&grace, &spring, &n.to_string()).await;
+        change_budget(&grace, &spring, &n.to_string()).await;
         assert_eq!(ada.unread().await.len(), usize::from(notified), "without {rule}");
     }
 }
@@ -221,7 +224,7 @@ async fn watches_comments_and_mutes_combine_with_preferences() {
     prefer(&grace, "COMMENT/campaign", false).await;
     ada.comment(&thread, "psst").await;
     assert!(grace.unread().await.is_empty());
-    budget(&ada, &spring, "7").await;
+    change_budget(&ada, &spring, "7").await;
     assert_eq!(
         grace.unread().await,
         ["1 × Ada changed budget of campaign “Spring” from 100 to 7 (follower)"]
@@ -229,7 +232,7 @@ async fn watches_comments_and_mutes_combine_with_preferences() {
     grace.put("/notifications/read").await.ok();
     grace.put(&format!("{thread}/mute")).await.ok();
     prefer(&grace, "*/*", true).await;
-    budget(&ada, &spring, "8").await;
+    change_budget(&ada, &spring, "8").await;
     assert!(grace.unread().await.is_empty());
     // A rule does not make anybody a follower.
     prefer(&grace, "COMMENT/campaign", true).await;
@@ -292,7 +295,7 @@ async fn the_reason_stays_as_it_was_at_that_time() {
     let grace = app.member("grace", Role::Member).await;
     let linus = app.member("linus", Role::Member).await;
     let (spring, thread) = ada.campaign_with_thread("Spring").await;
-    budget(&grace, &spring, "7").await;
+    change_budget(&grace, &spring, "7").await;
     let event = app.team.events().await.pop().unwrap();
     let reason = why(&ada).await;
     assert_eq!(
@@ -308,7 +311,7 @@ async fn the_reason_stays_as_it_was_at_that_time() {
     ada.delete(&format!("{thread}/follow")).await.ok();
     ada.put(&format!("{thread}/follow")).await.ok();
     assert_eq!(why(&ada).await, reason);
-    budget(&grace, &spring, "8").await;
+    change_budget(&grace, &spring, "8").await;
     assert_eq!(
         ada.unread().await,
         ["1 × Grace changed budget of campaign “Spring” from 100 to 7 (follower)"]

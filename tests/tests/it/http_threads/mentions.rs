@@ -8,7 +8,7 @@ use daybook_tests::live::LiveClient;
 use serde_json::json;
 
 /// Returns Ada, Grace and Linus, and a thread of Ada's.
-async fn scene() -> (TestApp, Client, Client, Client, String) {
+async fn app_with_thread() -> (TestApp, Client, Client, Client, String) {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -29,7 +29,7 @@ async fn delete(author: &Client, thread: &str, seq: i64) {
 
 #[tokio::test]
 async fn an_edit_notifies_each_added_person_once() {
-    let (_app, ada, grace, linus, thread) = scene().await;
+    let (_app, ada, grace, linus, thread) = app_with_thread().await;
     ada.comment(&thread, "Look, @grace").await;
     edit(&ada, &thread, 2, "Look, @grace and @linus").await;
     assert_eq!(
@@ -61,7 +61,7 @@ async fn an_edit_notifies_each_added_person_once() {
 
 #[tokio::test]
 async fn a_person_who_mentions_themselves_follows_like_any_author() {
-    let (_app, _, _, linus, thread) = scene().await;
+    let (_app, _, _, linus, thread) = app_with_thread().await;
     linus.comment(&thread, "@linus will do it").await;
     assert!(linus.unread().await.is_empty());
     assert_eq!(linus.get(&thread).await.ok()["following"], true);
@@ -69,7 +69,7 @@ async fn a_person_who_mentions_themselves_follows_like_any_author() {
 
 #[tokio::test]
 async fn a_mention_added_by_an_edit_respects_mutes_and_preferences() {
-    let (_app, ada, grace, linus, thread) = scene().await;
+    let (_app, ada, grace, linus, thread) = app_with_thread().await;
     ada.comment(&thread, "Look").await;
     grace.put(&format!("{thread}/mute")).await.ok();
     linus
@@ -85,7 +85,7 @@ async fn a_mention_added_by_an_edit_respects_mutes_and_preferences() {
 
 #[tokio::test]
 async fn a_follower_mentioned_by_an_edit_counts_the_comment_once() {
-    let (app, ada, grace, _, thread) = scene().await;
+    let (app, ada, grace, _, thread) = app_with_thread().await;
     grace.put(&format!("{thread}/follow")).await.ok();
     ada.comment(&thread, "Look").await;
     ada.comment(&thread, "More").await;
@@ -114,7 +114,7 @@ async fn a_follower_mentioned_by_an_edit_counts_the_comment_once() {
 
 #[tokio::test]
 async fn letters_of_other_scripts_end_a_handle_but_accents_do_not() {
-    let (_app, ada, _, linus, thread) = scene().await;
+    let (_app, ada, _, linus, thread) = app_with_thread().await;
     let mut expected = 0;
     for (text, mentioned) in [
         ("@linusさん", true),
@@ -138,7 +138,7 @@ async fn letters_of_other_scripts_end_a_handle_but_accents_do_not() {
 
 #[tokio::test]
 async fn a_deleted_comment_is_no_longer_counted() {
-    let (_app, ada, grace, linus, thread) = scene().await;
+    let (_app, ada, grace, linus, thread) = app_with_thread().await;
     grace.put(&format!("{thread}/follow")).await.ok();
     ada.comment(&thread, "one, @linus").await;
     ada.comment(&thread, "two").await;
@@ -178,7 +178,7 @@ async fn a_deleted_comment_is_no_longer_counted() {
 
 #[tokio::test]
 async fn a_deleted_comment_leaves_a_long_count_from_any_position() {
-    let (_app, ada, grace, _, thread) = scene().await;
+    let (_app, ada, grace, _, thread) = app_with_thread().await;
     grace.put(&format!("{thread}/follow")).await.ok();
     for n in 0..12 {
         ada.comment(&thread, &n.to_string()).await;
@@ -192,7 +192,7 @@ async fn a_deleted_comment_leaves_a_long_count_from_any_position() {
 /// The list of counted messages must not grow without a limit in a thread that nobody reads.
 #[tokio::test]
 async fn only_the_newest_hundred_comments_can_leave_a_count() {
-    let (_app, ada, grace, _, thread) = scene().await;
+    let (_app, ada, grace, _, thread) = app_with_thread().await;
     grace.put(&format!("{thread}/follow")).await.ok();
     for n in 0..102 {
         ada.comment(&thread, &n.to_string()).await;
@@ -207,7 +207,7 @@ async fn only_the_newest_hundred_comments_can_leave_a_count() {
 /// Comments and events together; events stay.
 #[tokio::test]
 async fn after_a_deleted_comment_the_event_before_it_is_shown() {
-    let (_app, ada, grace, _, thread) = scene().await;
+    let (_app, ada, grace, _, thread) = app_with_thread().await;
     grace.put(&format!("{thread}/follow")).await.ok();
     let threads = ada.get(&thread).await.ok();
     let campaign = format!("/campaigns/{}", threads["object_id"].as_str().unwrap());
@@ -230,7 +230,7 @@ async fn after_a_deleted_comment_the_event_before_it_is_shown() {
 
 #[tokio::test]
 async fn a_retracted_notification_reaches_open_pages() {
-    let (app, ada, grace, _, thread) = scene().await;
+    let (app, ada, grace, _, thread) = app_with_thread().await;
     grace.put(&format!("{thread}/follow")).await.ok();
     let address = app.serve(|router| router).await;
     let mut live = LiveClient::connect(address, &grace).await;

@@ -12,7 +12,7 @@ use daybook::tenancy::Role;
 use daybook_tests::http::TestApp;
 use serde_json::{Value, json};
 
-use crate::http_campaigns::lost_updates::{at_the_same_moment, one_succeeded};
+use crate::http_campaigns::lost_updates::{assert_one_succeeded, send_concurrently};
 
 #[tokio::test]
 async fn a_comment_notifies_followers_and_mentioned_people() {
@@ -29,7 +29,7 @@ async fn a_comment_notifies_followers_and_mentioned_people() {
         json!({"kind": "user", "id": grace.id(), "name": "Grace"})
     );
     assert_eq!(
-        linus.reads(&thread).await,
+        linus.thread_texts(&thread).await,
         [
             "Ada created campaign “Spring”",
             "Grace: Look, @linus. @nobody, x@ada.com too"
@@ -100,7 +100,10 @@ async fn only_the_author_edits_and_deletes_a_comment() {
         .await
         .problem(StatusCode::NOT_FOUND, "not-found");
 
-    let blind = grace.patch(&path, json!({"body": "first"})).without("if-match").await;
+    let blind = grace
+        .patch(&path, json!({"body": "first"}))
+        .without_header("if-match")
+        .await;
     blind.problem(StatusCode::PRECONDITION_REQUIRED, "precondition-required");
     let edited = grace.patch(&path, json!({"body": "first"})).if_match(first).await;
     let second = edited.etag();
@@ -131,7 +134,7 @@ async fn only_the_author_edits_and_deletes_a_comment() {
     grace.delete(&path).await.is(StatusCode::NO_CONTENT);
     let again = grace.patch(&path, json!({"body": "back"})).await;
     again.problem(StatusCode::CONFLICT, "comment-deleted");
-    assert_eq!(ada.reads(&thread).await[1], "Grace: (taken back)");
+    assert_eq!(ada.thread_texts(&thread).await[1], "Grace: (taken back)");
     let mut inside = app.team.connection().await;
     let kept: Option<String> = sqlx::query_scalar("SELECT body FROM thread_messages WHERE seq = 2")
         .fetch_one(&mut inside)
@@ -149,10 +152,10 @@ async fn of_two_edits_of_one_version_one_is_refused_as_is_a_stale_deletion() {
     let first = ada.comment(&thread, "furst").await["etag"].as_str().unwrap().to_owned();
     let path = format!("{thread}/messages/2");
     let edit = |body: &str| ada.patch(&path, json!({"body": body})).if_match(&first);
-    one_succeeded(at_the_same_moment(&app, "thread_messages WHERE seq = 2", edit("first"), edit("1st")).await);
+    assert_one_succeeded(send_concurrently(&app, "thread_messages WHERE seq = 2", edit("first"), edit("1st")).await);
     let stale = ada.delete(&path).if_match(&first).await;
     stale.problem(StatusCode::PRECONDITION_FAILED, "precondition-failed");
-    assert_ne!(ada.reads(&thread).await[1], "Ada: (taken back)");
+    assert_ne!(ada.thread_texts(&thread).await[1], "Ada: (taken back)");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use daybook::campaigns::campaign;
 use daybook::events::{EventType, FieldChange, FieldChanges, RawEventData, UpdatedEventData, emit_events};
 use daybook::tenancy::Role;
 use daybook_tests::http::{Campaign, TestApp};
-use daybook_tests::somebody_waits_for_a_lock;
+use daybook_tests::wait_for_blocked_session;
 use sea_orm::EntityTrait;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -77,19 +77,19 @@ async fn message_times_follow_their_positions_when_transactions_overlap() {
     emit_events(&holder, [(&object, custom("first"))]).await.unwrap();
     let comment = ada.post(&format!("{thread}/messages"), json!({"body": "seen"}));
     let comment = tokio::spawn(comment.into_future());
-    somebody_waits_for_a_lock(&app.db).await;
+    wait_for_blocked_session(&app.db).await;
     emit_events(&holder, [(&object, custom("second"))]).await.unwrap();
     holder.commit().await.unwrap();
     comment.await.unwrap().is(StatusCode::CREATED);
     let page = ada.get(&format!("{thread}/messages?limit=200")).await.ok();
-    let moments: Vec<DateTime<Utc>> = page["items"]
+    let timestamps: Vec<DateTime<Utc>> = page["items"]
         .as_array()
         .unwrap()
         .iter()
         .map(|message| message["created_at"].as_str().unwrap().parse().unwrap())
         .collect();
-    assert_eq!(moments.len(), 10);
-    assert!(moments.is_sorted(), "{moments:?}");
+    assert_eq!(timestamps.len(), 10);
+    assert!(timestamps.is_sorted(), "{timestamps:?}");
 }
 
 /// If a field becomes tracked later, a group must not show a value that an earlier edit redacted.

@@ -307,7 +307,7 @@ async fn the_label_of_a_deleted_object_stays() {
     );
     assert_eq!(ada.inbox().await["items"][0]["thread"]["object_label"], "Summer");
     assert_eq!(
-        ada.reads(&thread).await,
+        ada.thread_texts(&thread).await,
         [
             "Ada created campaign “Spring”",
             "Ada changed name of campaign “Summer” from Spring to Summer",

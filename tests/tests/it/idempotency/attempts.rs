@@ -13,7 +13,7 @@ use daybook_tests::campaign;
 use daybook_tests::http::{Client, TestApp, sample_program};
 use serde_json::Value;
 
-use super::same;
+use super::assert_same_response;
 
 async fn create(tx: &TeamTx, name: &str) -> Result<()> {
     let campaign = campaign::ActiveModel {
@@ -65,7 +65,7 @@ async fn service() -> (TestApp, Client) {
     let program = sample_program().routes(routes);
     let db = TestDb::with_migrations(program.migrations().clone()).await;
     let options = db.options().max_connections(4);
-    let app = TestApp::start_as(program, db, options).await;
+    let app = TestApp::start_program(program, db, options).await;
     let ada = app.member("ada", Role::Owner).await;
     (app, ada)
 }
@@ -73,42 +73,42 @@ async fn service() -> (TestApp, Client) {
 #[tokio::test]
 async fn work_that_is_retried_takes_its_key_again() {
     let (app, ada) = service().await;
-    let ask = || ada.post("/conflicts-once", Value::Null).once("k");
-    let done = ask().await.is(StatusCode::CREATED);
-    same(&done, &ask().await);
+    let send = || ada.post("/conflicts-once", Value::Null).idempotency_key("k");
+    let done = send().await.is(StatusCode::CREATED);
+    assert_same_response(&done, &send().await);
     assert_events!(app.team, ["CREATED campaign “Spring”"]);
 }
 
 #[tokio::test]
 async fn a_response_of_more_than_256_kib_is_not_stored() {
     let (app, ada) = service().await;
-    let ask = |bytes: usize| {
+    let send = |bytes: usize| {
         ada.post(&format!("/bytes/{bytes}"), Value::Null)
-            .once(&bytes.to_string())
+            .idempotency_key(&bytes.to_string())
     };
     let (largest, too_large) = (256 * 1024, 256 * 1024 + 1);
-    let done = ask(largest).await.is(StatusCode::OK);
-    same(&done, &ask(largest).await);
-    ask(too_large).await.is(StatusCode::OK);
-    ask(too_large).await.problem(StatusCode::CONFLICT, "outcome-unknown");
+    let done = send(largest).await.is(StatusCode::OK);
+    assert_same_response(&done, &send(largest).await);
+    send(too_large).await.is(StatusCode::OK);
+    send(too_large).await.problem(StatusCode::CONFLICT, "outcome-unknown");
     assert_eq!(app.team.events().await.len(), 2);
 }
 
 #[tokio::test]
 async fn a_request_with_two_transactions_takes_its_key_once() {
     let (app, ada) = service().await;
-    let ask = || ada.post("/commits-twice", Value::Null).once("k");
-    let done = ask().await.is(StatusCode::CREATED);
-    same(&done, &ask().await);
+    let send = || ada.post("/commits-twice", Value::Null).idempotency_key("k");
+    let done = send().await.is(StatusCode::CREATED);
+    assert_same_response(&done, &send().await);
     assert_events!(app.team, ["CREATED campaign “Spring”", "CREATED campaign “Summer”"]);
 }
 
 #[tokio::test]
 async fn a_server_error_after_the_commit_is_not_replayed() {
     let (app, ada) = service().await;
-    let ask = || ada.post("/fails-after-its-commit", Value::Null).once("k");
-    ask().await.is(StatusCode::INTERNAL_SERVER_ERROR);
-    ask().await.problem(StatusCode::CONFLICT, "outcome-unknown");
+    let send = || ada.post("/fails-after-its-commit", Value::Null).idempotency_key("k");
+    send().await.is(StatusCode::INTERNAL_SERVER_ERROR);
+    send().await.problem(StatusCode::CONFLICT, "outcome-unknown");
     assert_events!(app.team, ["CREATED campaign “Spring”"]);
 }
 
@@ -118,7 +118,7 @@ async fn a_key_applies_only_to_post() {
     let spring = ada.create_campaign("Spring", "100").await;
     for budget in ["200", "300"] {
         let change = ada.patch(&spring.path, serde_json::json!({"budget": budget}));
-        assert_eq!(change.once("k").await.ok()["budget"], budget);
+        assert_eq!(change.idempotency_key("k").await.ok()["budget"], budget);
     }
     assert_eq!(app.team.events().await.len(), 3);
 }

@@ -15,7 +15,7 @@ use daybook::live::LiveOptions;
 use daybook::tenancy::Role;
 use daybook::testing::TestDb;
 use daybook_tests::http::{Client, TestApp, TestRequest, TestResponse, impersonation, sample_program};
-use daybook_tests::{PATIENCE, count, eventually, somebody_waits_for_a_lock};
+use daybook_tests::{WAIT_LIMIT, count, eventually, wait_for_blocked_session};
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,7 +29,7 @@ fn spring(client: &Client) -> TestRequest {
     client.post("/campaigns", json!({"name": "Spring", "budget": "100"}))
 }
 
-fn same(first: &TestResponse, second: &TestResponse) {
+fn assert_same_response(first: &TestResponse, second: &TestResponse) {
     assert_eq!(first.status, second.status);
     assert_eq!(first.body, second.body);
     for header in ["content-type", "etag", "location"] {
@@ -41,15 +41,15 @@ fn same(first: &TestResponse, second: &TestResponse) {
 async fn a_repeated_request_has_one_effect_and_the_same_response() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
-    let first = spring(&ada).once("k-1").await.is(StatusCode::CREATED);
+    let first = spring(&ada).idempotency_key("k-1").await.is(StatusCode::CREATED);
     assert_eq!(first.header(REPLAYED), None);
     for _ in 0..3 {
-        let again = spring(&ada).once("k-1").await;
-        same(&first, &again);
+        let again = spring(&ada).idempotency_key("k-1").await;
+        assert_same_response(&first, &again);
         assert_eq!(again.header(REPLAYED).as_deref(), Some("true"));
     }
     assert_events!(app.team, ["CREATED campaign “Spring”"]);
-    spring(&ada).once("k-2").await.is(StatusCode::CREATED);
+    spring(&ada).idempotency_key("k-2").await.is(StatusCode::CREATED);
     assert_eq!(
         app.team.events().await.len(),
         2,
@@ -59,10 +59,10 @@ async fn a_repeated_request_has_one_effect_and_the_same_response() {
     let (_, thread) = ada.campaign_with_thread("Summer").await;
     let comment = || {
         ada.post(&format!("{thread}/messages"), json!({"body": "once"}))
-            .once("k-3")
+            .idempotency_key("k-3")
     };
     let (first, again) = (comment().await.is(StatusCode::CREATED), comment().await);
-    same(&first, &again);
+    assert_same_response(&first, &again);
     assert_eq!(ada.get(&thread).await.ok()["last_seq"], 2);
 }
 
@@ -70,26 +70,26 @@ async fn a_repeated_request_has_one_effect_and_the_same_response() {
 async fn a_key_belongs_to_one_request() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
-    spring(&ada).once("k").await.is(StatusCode::CREATED);
+    spring(&ada).idempotency_key("k").await.is(StatusCode::CREATED);
     let other_body = ada
         .post("/campaigns", json!({"name": "Spring", "budget": "101"}))
-        .once("k");
+        .idempotency_key("k");
     assert_eq!(other_body.await.wrong_fields(), ["Idempotency-Key"]);
     let other_path = ada
         .post("/campaigns?x=1", json!({"name": "Spring", "budget": "100"}))
-        .once("k");
+        .idempotency_key("k");
     assert_eq!(other_path.await.wrong_fields(), ["Idempotency-Key"]);
     assert_events!(app.team, ["CREATED campaign “Spring”"]);
     for wrong in ["", "two words", "ä", &"k".repeat(256)] {
         assert_eq!(
-            spring(&ada).once(wrong).await.wrong_fields(),
+            spring(&ada).idempotency_key(wrong).await.wrong_fields(),
             ["Idempotency-Key"],
             "{wrong}"
         );
     }
     // Which of two keys counts would be a guess.
     let address = app.serve(|router| router).await;
-    let wire = String::from_utf8(spring(&ada).once("one").on_the_wire()).unwrap();
+    let wire = String::from_utf8(spring(&ada).idempotency_key("one").http1_bytes()).unwrap();
     let wire = wire.replacen("\r\n", "\r\nidempotency-key: two\r\n", 1);
     let mut socket = TcpStream::connect(address).await.unwrap();
     socket.write_all(wire.as_bytes()).await.unwrap();
@@ -111,7 +111,7 @@ async fn a_key_belongs_to_its_actor_and_team() {
     let ada_for_linus = app.bearer(impersonation("ada", "linus"));
     let mut bodies = Vec::new();
     for client in [&ada, &grace, &ada_in_beta, &robot, &ada_for_linus] {
-        let answer = spring(client).once("the-same").await.is(StatusCode::CREATED);
+        let answer = spring(client).idempotency_key("the-same").await.is(StatusCode::CREATED);
         assert_eq!(answer.header(REPLAYED), None);
         bodies.push(answer.body);
     }
@@ -127,13 +127,15 @@ async fn ten_concurrent_requests_have_one_effect_and_one_response() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let asking: Vec<_> = (0..10)
-        .map(|_| tokio::spawn(spring(&ada).once("k").into_future()))
+        .map(|_| tokio::spawn(spring(&ada).idempotency_key("k").into_future()))
         .collect();
     let mut answers = Vec::new();
     for one in asking {
         answers.push(one.await.unwrap().is(StatusCode::CREATED));
     }
-    answers.iter().for_each(|answer| same(&answers[0], answer));
+    answers
+        .iter()
+        .for_each(|answer| assert_same_response(&answers[0], answer));
     assert_eq!(
         answers
             .iter()
@@ -152,10 +154,12 @@ async fn a_refused_request_leaves_its_key_free() {
     let campaign = ada.create_campaign("Summer", "1").await;
     let step = |state: &str| {
         let path = format!("{}/transition", campaign.path);
-        ada.post(&path, json!({"state": state})).if_match("*").once("k")
+        ada.post(&path, json!({"state": state}))
+            .if_match("*")
+            .idempotency_key("k")
     };
     ada.post("/campaigns", json!({"budget": "1"}))
-        .once("k")
+        .idempotency_key("k")
         .await
         .wrong_fields();
     // Refused in its transaction, after it took the key.
@@ -165,31 +169,31 @@ async fn a_refused_request_leaves_its_key_free() {
         .await
         .problem(StatusCode::PRECONDITION_FAILED, "precondition-failed");
     spring(&vera)
-        .once("k")
+        .idempotency_key("k")
         .await
         .problem(StatusCode::FORBIDDEN, "forbidden");
     let mut inside = app.team.connection().await;
     assert_eq!(count(&mut inside, "idempotency_keys").await, 0);
     let done = step("active").await.is(StatusCode::OK);
-    same(&done, &step("active").await);
+    assert_same_response(&done, &step("active").await);
 }
 
 #[tokio::test]
 async fn a_lost_response_is_reported_as_lost() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
-    spring(&ada).once("k").await.is(StatusCode::CREATED);
+    spring(&ada).idempotency_key("k").await.is(StatusCode::CREATED);
     // The state after a crash between the commit and the storing of the response.
     let mut inside = app.team.connection().await;
     let lost = "UPDATE idempotency_keys SET status = NULL, content_type = NULL, etag = NULL, body = NULL";
     inside.execute(lost).await.unwrap();
     spring(&ada)
-        .once("k")
+        .idempotency_key("k")
         .await
         .problem(StatusCode::CONFLICT, "outcome-unknown");
     let other = ada
         .post("/campaigns", json!({"name": "x", "budget": "1"}))
-        .once("k")
+        .idempotency_key("k")
         .await;
     assert_eq!(other.wrong_fields(), ["Idempotency-Key"]);
     assert_events!(app.team, ["CREATED campaign “Spring”"]);
@@ -201,7 +205,7 @@ async fn a_response_with_a_secret_is_not_stored() {
     let ada = app.member("ada", Role::Owner).await;
     let make = || {
         ada.post("/api-keys", json!({"name": "robot", "role": "member"}))
-            .once("k")
+            .idempotency_key("k")
     };
     let made = make().await.is(StatusCode::CREATED).json();
     make().await.problem(StatusCode::CONFLICT, "outcome-unknown");
@@ -220,7 +224,7 @@ async fn a_response_with_a_secret_is_not_stored() {
 }
 
 /// Creates a campaign and locks its row, so that a request that changes it waits.
-async fn held(app: &TestApp, ada: &Client) -> (String, PgConnection) {
+async fn campaign_with_locked_row(app: &TestApp, ada: &Client) -> (String, PgConnection) {
     let campaign = ada.create_campaign("Spring", "100").await;
     let mut holder = app.team.connection().await;
     holder.execute("BEGIN").await.unwrap();
@@ -236,10 +240,14 @@ async fn held(app: &TestApp, ada: &Client) -> (String, PgConnection) {
 async fn a_repeated_request_waits_for_the_first_one() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
-    let (path, mut holder) = held(&app, &ada).await;
-    let step = || ada.post(&path, json!({"state": "active"})).if_match("*").once("k");
+    let (path, mut holder) = campaign_with_locked_row(&app, &ada).await;
+    let step = || {
+        ada.post(&path, json!({"state": "active"}))
+            .if_match("*")
+            .idempotency_key("k")
+    };
     let first = tokio::spawn(step().into_future());
-    somebody_waits_for_a_lock(&app.db).await;
+    wait_for_blocked_session(&app.db).await;
     let second = tokio::spawn(step().into_future());
     // Longer than a repeated request waits for a response after the work is done.
     let mut owner = app.db.owner().await;
@@ -251,7 +259,7 @@ async fn a_repeated_request_waits_for_the_first_one() {
     .await;
     holder.execute("ROLLBACK").await.unwrap();
     let (first, second) = (first.await.unwrap(), second.await.unwrap());
-    same(&first.is(StatusCode::OK), &second.is(StatusCode::OK));
+    assert_same_response(&first.is(StatusCode::OK), &second.is(StatusCode::OK));
     assert_events!(
         app.team,
         [
@@ -262,7 +270,7 @@ async fn a_repeated_request_waits_for_the_first_one() {
 }
 
 /// Signals when a request is dropped before its response.
-fn watched(router: Router, dropped: Arc<Notify>) -> Router {
+fn notify_on_drop(router: Router, dropped: Arc<Notify>) -> Router {
     struct Unanswered(Option<Arc<Notify>>);
     impl Unanswered {
         fn answered(mut self) {
@@ -287,14 +295,14 @@ fn watched(router: Router, dropped: Arc<Notify>) -> Router {
 }
 
 /// Sends a request that has to wait for a lock, disconnects, and frees the lock after the service has noticed.
-async fn hang_up(app: &TestApp, request: TestRequest, mut holder: PgConnection) {
+async fn disconnect_while_waiting(app: &TestApp, request: TestRequest, mut holder: PgConnection) {
     let dropped = Arc::new(Notify::new());
-    let address = app.serve(|router| watched(router, dropped.clone())).await;
+    let address = app.serve(|router| notify_on_drop(router, dropped.clone())).await;
     let mut socket = TcpStream::connect(address).await.unwrap();
-    socket.write_all(&request.on_the_wire()).await.unwrap();
-    somebody_waits_for_a_lock(&app.db).await;
+    socket.write_all(&request.http1_bytes()).await.unwrap();
+    wait_for_blocked_session(&app.db).await;
     drop(socket);
-    let noticed = timeout(PATIENCE, dropped.notified()).await;
+    let noticed = timeout(WAIT_LIMIT, dropped.notified()).await;
     noticed.expect("the service notices that its client has disconnected");
     holder.execute("ROLLBACK").await.unwrap();
     holder.close().await.unwrap();
@@ -304,9 +312,13 @@ async fn hang_up(app: &TestApp, request: TestRequest, mut holder: PgConnection) 
 async fn after_a_disconnect_the_work_is_done_and_its_response_kept() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
-    let (path, holder) = held(&app, &ada).await;
-    let step = || ada.post(&path, json!({"state": "active"})).if_match("*").once("k");
-    hang_up(&app, step(), holder).await;
+    let (path, holder) = campaign_with_locked_row(&app, &ada).await;
+    let step = || {
+        ada.post(&path, json!({"state": "active"}))
+            .if_match("*")
+            .idempotency_key("k")
+    };
+    disconnect_while_waiting(&app, step(), holder).await;
     let again = step().await.is(StatusCode::OK);
     assert_eq!(again.header(REPLAYED).as_deref(), Some("true"));
     assert_eq!(again.json()["state"], "active");
@@ -323,9 +335,9 @@ async fn after_a_disconnect_the_work_is_done_and_its_response_kept() {
 async fn without_a_key_a_disconnect_undoes_the_whole_request() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
-    let (path, holder) = held(&app, &ada).await;
+    let (path, holder) = campaign_with_locked_row(&app, &ada).await;
     let step = ada.post(&path, json!({"state": "active"})).if_match("*");
-    hang_up(&app, step.clone(), holder).await;
+    disconnect_while_waiting(&app, step.clone(), holder).await;
     // The row is free only after the dropped transaction has ended; none of its changes are there.
     assert_eq!(step.await.ok()["state"], "active");
     assert_events!(
@@ -343,15 +355,20 @@ async fn work_that_times_out_is_undone_even_with_a_key() {
     let db = TestDb::with_migrations(program.migrations().clone()).await;
     let options = db.options();
     let limit = Duration::from_secs(1);
-    let impatient = TestApp::start_within(limit, program, db, options).await;
+    let impatient = TestApp::start_program_with_timeout(limit, program, db, options).await;
     let ada = impatient.member("ada", Role::Owner).await;
     // All other requests may take as long as they need.
-    let app = impatient.beside(LiveOptions::default()).await;
+    let app = impatient.second_process(LiveOptions::default()).await;
     let patient = app.bearer(ada.credential.clone().unwrap());
-    let (path, mut holder) = held(&app, &patient).await;
-    let step = |client: &Client| client.post(&path, json!({"state": "active"})).if_match("*").once("k");
+    let (path, mut holder) = campaign_with_locked_row(&app, &patient).await;
+    let step = |client: &Client| {
+        client
+            .post(&path, json!({"state": "active"}))
+            .if_match("*")
+            .idempotency_key("k")
+    };
     let first = tokio::spawn(step(&ada).into_future());
-    somebody_waits_for_a_lock(&app.db).await;
+    wait_for_blocked_session(&app.db).await;
     let waits = Instant::now();
     let first = first.await.unwrap();
     first.problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable");

@@ -6,18 +6,20 @@ use axum::http::{Method, StatusCode};
 use daybook::events::Consumers;
 use daybook::jobs::{WorkerOptions, Workers};
 use daybook::prelude::*;
-use daybook::runs::{self, Ending, NewRun};
+use daybook::runs::{self, NewRun, RunOutcome};
 use daybook::tenancy::{DatabaseOptions, WorkerDatabase};
 use daybook::testing::TestDb;
 use daybook_tests::http::{TestApp, sample_program};
-use daybook_tests::jobs::{Endless, Note, NoteAction, Poisoned, Shop, program, quick, scribe, short_lost_timeout};
+use daybook_tests::jobs::{
+    Endless, JobRunner, Note, NoteAction, Poisoned, program, scribe, short_lost_timeout, test_worker_options,
+};
 use daybook_tests::live::LiveClient;
-use daybook_tests::{PATIENCE, eventually};
+use daybook_tests::{WAIT_LIMIT, eventually};
 use serde_json::json;
 use sqlx::Row;
 
 /// Longer than any test runs: work that waits for a connection forever makes the test fail.
-const NEVER: Duration = Duration::from_secs(600);
+const HANG_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Adds an action while its transaction is open.
 #[event_consumer(EventType::Created, object_type = "widget", mode = durable, name = "talker")]
@@ -59,45 +61,47 @@ impl Job for Chronicle {
         let refused = runs::start(session, NewRun::new("another")).await.unwrap_err();
         assert_eq!(refused.code(), "transaction-open");
         tx.commit().await?;
-        run.end(Ending::succeeded()).await?;
+        run.end(RunOutcome::succeeded()).await?;
         Ok(())
     }
 }
 
-async fn small(db: &TestDb, connections: u32) -> DatabaseOptions {
-    db.options().max_connections(connections).acquire_timeout(NEVER)
+async fn small_pool(db: &TestDb, connections: u32) -> DatabaseOptions {
+    db.options().max_connections(connections).acquire_timeout(HANG_TIMEOUT)
 }
 
-/// Creates a shop whose consumers have begun, with a pool of this size and without workers.
-async fn shop_of(connections: u32, consumers: &'static [&'static daybook::events::ConsumerDef]) -> Shop {
+/// Creates a runner whose consumers have begun, with a pool of this size and without workers.
+async fn runner_with(connections: u32, consumers: &'static [&'static daybook::events::ConsumerDef]) -> JobRunner {
     let all = || Consumers::of(consumers.iter().copied()).unwrap();
-    let mut shop = Shop::closed(program(all()).job::<Chronicle>()).await;
-    shop.work().await;
-    shop.rest().await;
-    let options = small(&shop.stage.db, connections).await;
-    shop.stage.database = shop.stage.database.beside(options).await.unwrap();
-    shop
+    let mut runner = JobRunner::without_workers(program(all()).job::<Chronicle>()).await;
+    runner.start_workers().await;
+    runner.stop_workers().await;
+    let options = small_pool(&runner.fixture.db, connections).await;
+    runner.fixture.database = runner.fixture.database.open_second_pool(options).await.unwrap();
+    runner
 }
 
 /// Starts the workers of a process with this number of concurrent jobs and of connections for the queue.
-async fn hire(shop: &Shop, concurrency: usize, connections: u32) -> Workers {
-    let workers = WorkerDatabase::connect(shop.stage.db.owner_options(), connections)
+async fn start_workers(runner: &JobRunner, concurrency: usize, connections: u32) -> Workers {
+    let workers = WorkerDatabase::connect(runner.fixture.db.owner_options(), connections)
         .await
         .unwrap();
-    let options = quick()
+    let options = test_worker_options()
         .concurrency(concurrency)
         // No worker counts as dead because the machine is slow.
         .lost_after(Duration::from_secs(300));
-    Workers::start(&shop.stage.database, &workers, &options).await.unwrap()
+    Workers::start(&runner.fixture.database, &workers, &options)
+        .await
+        .unwrap()
 }
 
 /// Returns sessions as `count × name attempt status: actions`.
-async fn sessions(shop: &Shop) -> Vec<String> {
+async fn sessions(runner: &JobRunner) -> Vec<String> {
     let query = "SELECT job_name || ' ' || attempt || ' ' || status || ': ' || jsonb_array_length(actions) AS told,
             count(*) AS n
          FROM job_session_timelines GROUP BY 1 ORDER BY 1";
     let rows = sqlx::query(query)
-        .fetch_all(&mut shop.stage.team.connection().await)
+        .fetch_all(&mut runner.fixture.team.connection().await)
         .await
         .unwrap();
     let render = |row| {
@@ -110,46 +114,46 @@ async fn sessions(shop: &Shop) -> Vec<String> {
     rows.iter().map(render).collect()
 }
 
-async fn until(shop: &Shop, wanted: &[&str]) {
+async fn wait_for_sessions(runner: &JobRunner, wanted: &[&str]) {
     let began = std::time::Instant::now();
     loop {
-        let current = sessions(shop).await;
+        let current = sessions(runner).await;
         if current == wanted {
             return;
         }
-        assert!(began.elapsed() < PATIENCE, "{current:?}");
+        assert!(began.elapsed() < WAIT_LIMIT, "{current:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_concurrent_consumers_add_actions_in_transactions_on_five_connections() {
-    let shop = shop_of(5, &[talker::CONSUMER]).await;
+    let runner = runner_with(5, &[talker::CONSUMER]).await;
     for n in 0..83 {
-        shop.stage.widget(&format!("{n:02}")).await;
+        runner.fixture.widget(&format!("{n:02}")).await;
     }
-    let workers = hire(&shop, 10, WorkerOptions::CONNECTIONS).await;
-    until(&shop, &["83 × talker 1 succeeded: 1"]).await;
+    let workers = start_workers(&runner, 10, WorkerOptions::CONNECTIONS).await;
+    wait_for_sessions(&runner, &["83 × talker 1 succeeded: 1"]).await;
     workers.stop().await;
-    assert_eq!(shop.stage.count("jottings").await, 83);
+    assert_eq!(runner.fixture.count("jottings").await, 83);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_that_jobs_do_works_with_one_connection() {
-    let shop = shop_of(1, &[talker::CONSUMER, fickle::CONSUMER, scribe::CONSUMER]).await;
-    shop.stage.widget("one").await;
-    shop.stage.widget("two").await;
-    let mut shop = shop;
+    let runner = runner_with(1, &[talker::CONSUMER, fickle::CONSUMER, scribe::CONSUMER]).await;
+    runner.fixture.widget("one").await;
+    runner.fixture.widget("two").await;
+    let mut runner = runner;
     let storage = tempfile::tempdir().unwrap();
     let options = runs::RunsOptions::new(storage.path(), "http://localhost");
-    let logs = runs::Runs::new(options, shop.stage.database.clock().clone());
-    shop.stage.database = logs.attach(shop.stage.database.clone());
-    let cancelled = shop.ask(Endless).await;
+    let logs = runs::Runs::new(options, runner.fixture.database.clock().clone());
+    runner.fixture.database = logs.attach(runner.fixture.database.clone());
+    let cancelled = runner.enqueue(Endless).await;
     // The queue needs a second connection, on which it listens.
-    let workers = hire(&shop, 1, 2).await;
-    shop.until(cancelled, &["1 running"]).await;
-    let by_hand = daybook::jobs::SessionSpec::new("by_hand").context(shop.stage.ada.context.clone());
-    let by_hand = daybook::jobs::with_job_session(&shop.stage.database, by_hand, async |session| {
+    let workers = start_workers(&runner, 1, 2).await;
+    runner.wait_for_attempts(cancelled, &["1 running"]).await;
+    let by_hand = daybook::jobs::SessionSpec::new("by_hand").context(runner.fixture.ada.context.clone());
+    let by_hand = daybook::jobs::with_job_session(&runner.fixture.database, by_hand, async |session| {
         session
             .add_action(&NoteAction::Noted { text: "by hand".into() })
             .await?;
@@ -158,25 +162,25 @@ async fn everything_that_jobs_do_works_with_one_connection() {
         tx.commit().await?;
         Ok(())
     });
-    tokio::time::timeout(PATIENCE, by_hand)
+    tokio::time::timeout(WAIT_LIMIT, by_hand)
         .await
         .expect("it doesn't wait for a connection")
         .unwrap();
-    let mut connection = shop.stage.team.connection().await;
+    let mut connection = runner.fixture.team.connection().await;
     sqlx::query("UPDATE job_sessions SET cancel_requested_at = now() WHERE status = 'running'")
         .execute(&mut connection)
         .await
         .unwrap();
-    daybook::jobs::JobsParts::of(&shop.stage.database)
+    daybook::jobs::JobsParts::of(&runner.fixture.database)
         .unwrap()
         .notifier
         .cancel(session_of(&mut connection, cancelled).await);
-    shop.until(cancelled, &["1 cancelled"]).await;
-    shop.ask(Note { text: "noted".into() }).await;
-    shop.ask(Chronicle).await;
-    let poisoned = shop.ask(Poisoned).await;
-    until(
-        &shop,
+    runner.wait_for_attempts(cancelled, &["1 cancelled"]).await;
+    runner.enqueue(Note { text: "noted".into() }).await;
+    runner.enqueue(Chronicle).await;
+    let poisoned = runner.enqueue(Poisoned).await;
+    wait_for_sessions(
+        &runner,
         &[
             "1 × by_hand 1 succeeded: 2",
             "1 × chronicle 1 succeeded: 0",
@@ -190,7 +194,7 @@ async fn everything_that_jobs_do_works_with_one_connection() {
         ],
     )
     .await;
-    shop.until(poisoned, &["1 failed", "2 failed"]).await;
+    runner.wait_for_attempts(poisoned, &["1 failed", "2 failed"]).await;
     workers.stop().await;
 }
 
@@ -205,16 +209,18 @@ async fn session_of(connection: &mut sqlx::postgres::PgConnection, job_id: Uuid)
 /// The queue's recovery holds a connection while it decides about the job of a dead worker.
 #[tokio::test]
 async fn a_dead_workers_job_is_recovered_on_two_connections_of_the_queue() {
-    let shop = Shop::closed(program(Consumers::none())).await;
-    let id = shop.ask(Endless).await;
-    let dying = shop.killable_workers().await;
-    shop.until(id, &["1 running"]).await;
+    let runner = JobRunner::without_workers(program(Consumers::none())).await;
+    let id = runner.enqueue(Endless).await;
+    let dying = runner.killable_workers().await;
+    runner.wait_for_attempts(id, &["1 running"]).await;
     dying.shutdown_background();
-    let workers = WorkerDatabase::connect(shop.stage.db.owner_options(), 2).await.unwrap();
-    let workers = Workers::start(&shop.stage.database, &workers, &short_lost_timeout())
+    let workers = WorkerDatabase::connect(runner.fixture.db.owner_options(), 2)
         .await
         .unwrap();
-    shop.until(id, &["1 lost", "2 running"]).await;
+    let workers = Workers::start(&runner.fixture.database, &workers, &short_lost_timeout())
+        .await
+        .unwrap();
+    runner.wait_for_attempts(id, &["1 lost", "2 running"]).await;
     workers.stop().await;
 }
 
@@ -223,7 +229,7 @@ async fn a_dead_workers_job_is_recovered_on_two_connections_of_the_queue() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_and_sockets_are_served_with_one_connection() {
     let db = TestDb::with_migrations(sample_program().migrations().clone()).await;
-    let options = small(&db, 1).await;
+    let options = small_pool(&db, 1).await;
     let app = TestApp::start_with(db.clone(), options).await;
     let serving = async {
         let ada = app.member("ada", Role::Owner).await;
@@ -246,7 +252,10 @@ async fn requests_and_sockets_are_served_with_one_connection() {
             .json();
         let path = format!("/runs/{}", run["id"].as_str().unwrap());
         let line = json!({"type": "console.line", "payload": {"message": "hello"}});
-        ada.post(&format!("{path}/events"), line).once("a-line").await.ok();
+        ada.post(&format!("{path}/events"), line)
+            .idempotency_key("a-line")
+            .await
+            .ok();
         ada.get(&format!("{path}/events")).await.ok();
         ada.post(&format!("{path}/tickets"), json!({}))
             .await
@@ -273,10 +282,10 @@ async fn requests_and_sockets_are_served_with_one_connection() {
             grace.get(path).await;
         }
         for path in ["/v1/me", "/readyz", "/metrics"] {
-            ada.at(Method::GET, path).await.is(StatusCode::OK);
+            ada.request(Method::GET, path).await.is(StatusCode::OK);
         }
     };
-    tokio::time::timeout(PATIENCE, serving)
+    tokio::time::timeout(WAIT_LIMIT, serving)
         .await
         .expect("no request waits forever");
     eventually("the connection is returned to the pool", async || {

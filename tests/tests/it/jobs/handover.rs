@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use daybook::events::Consumers;
-use daybook::jobs::watch_with;
+use daybook::jobs::queue_state_with;
 use daybook::prelude::*;
 use daybook::tenancy::{Role, WorkerDatabase};
-use daybook_tests::jobs::{Note, Shop, program, quick};
+use daybook_tests::jobs::{JobRunner, Note, program, test_worker_options};
 use daybook_tests::{count, eventually, widget};
 use sqlx::Executor as _;
 
@@ -27,31 +27,32 @@ async fn tally(ctx: &ConsumerContext, events: &[Event]) -> ConsumerResult {
     Ok(())
 }
 
-async fn shop() -> Shop {
-    let shop = Shop::with(Consumers::of([tally::CONSUMER]).unwrap()).await;
-    shop.began("tally").await;
-    shop
+async fn runner() -> JobRunner {
+    let runner = JobRunner::with_consumers(Consumers::of([tally::CONSUMER]).unwrap()).await;
+    runner.wait_for_consumer("tally").await;
+    runner
 }
 
 #[tokio::test]
 async fn of_jobs_with_one_key_the_newest_runs_at_the_time_of_the_first() {
-    let mut shop = Shop::closed(program(Consumers::none())).await;
+    let mut runner = JobRunner::without_workers(program(Consumers::none())).await;
     let key = || JobOptions::new().unique("u");
-    shop.ask_with(note("now"), key()).await;
-    let newest = shop
-        .ask_with(note("newest"), key().after(Duration::from_secs(3_600)))
+    runner.enqueue_with(note("now"), key()).await;
+    let newest = runner
+        .enqueue_with(note("newest"), key().after(Duration::from_secs(3_600)))
         .await;
-    shop.work().await;
-    shop.until(newest, &["1 succeeded"]).await;
+    runner.start_workers().await;
+    runner.wait_for_attempts(newest, &["1 succeeded"]).await;
 }
 
 #[tokio::test]
 async fn a_team_cannot_cancel_another_teams_job_by_its_queue_id() {
-    let mut shop = Shop::closed(program(Consumers::none())).await;
-    shop.ask_with(note("mine"), JobOptions::new().after(Duration::from_secs(3_600)))
+    let mut runner = JobRunner::without_workers(program(Consumers::none())).await;
+    runner
+        .enqueue_with(note("mine"), JobOptions::new().after(Duration::from_secs(3_600)))
         .await;
-    shop.work().await;
-    let mut owner = shop.stage.db.owner().await;
+    runner.start_workers().await;
+    let mut owner = runner.fixture.db.owner().await;
     let mut number = None;
     eventually("the job in the queue", async || {
         number = sqlx::query_scalar::<_, i64>("SELECT id FROM graphile_worker._private_jobs")
@@ -61,7 +62,7 @@ async fn a_team_cannot_cancel_another_teams_job_by_its_queue_id() {
         number.is_some()
     })
     .await;
-    let rival = shop.stage.db.team("Rival").await;
+    let rival = runner.fixture.db.team("Rival").await;
     let eve = rival.member("eve", Role::Owner).await;
     let mut theirs = rival.connection().await;
     sqlx::query(
@@ -85,13 +86,19 @@ async fn a_team_cannot_cancel_another_teams_job_by_its_queue_id() {
 
 #[tokio::test]
 async fn a_lag_is_as_old_as_its_oldest_event() {
-    let mut shop = shop().await;
-    shop.rest().await;
-    shop.stage.widget("first").await;
-    shop.stage.widget("second").await;
-    let workers = WorkerDatabase::connect(shop.stage.db.owner_options(), 1).await.unwrap();
-    let lag = watch_with(&workers, quick().lost_after).await.unwrap().lags.remove(0);
-    let recorded = shop.stage.team.events().await;
+    let mut runner = runner().await;
+    runner.stop_workers().await;
+    runner.fixture.widget("first").await;
+    runner.fixture.widget("second").await;
+    let workers = WorkerDatabase::connect(runner.fixture.db.owner_options(), 1)
+        .await
+        .unwrap();
+    let lag = queue_state_with(&workers, test_worker_options().lost_after)
+        .await
+        .unwrap()
+        .lags
+        .remove(0);
+    let recorded = runner.fixture.team.events().await;
     let oldest = recorded.iter().map(|event| event.created_at).min();
     assert_eq!((lag.events, lag.since), (2, oldest));
 }
@@ -99,15 +106,15 @@ async fn a_lag_is_as_old_as_its_oldest_event() {
 /// The relay reads 1,000 events at once.
 #[tokio::test]
 async fn of_a_transaction_with_more_events_than_a_batch_none_is_left_out() {
-    let shop = shop().await;
+    let runner = runner().await;
     // So that a batch begins with the transaction before it, and ends inside of it.
-    shop.stage.widget("before").await;
-    let tx = shop.stage.begin().await;
+    runner.fixture.widget("before").await;
+    let tx = runner.fixture.begin().await;
     let widgets: Vec<_> = (0..2_100).map(|n| widget::named(&format!("{n:04}"))).collect();
     create_models_with_events(&tx, widgets, Track::All).await.unwrap();
     tx.commit().await.unwrap();
-    shop.stage.widget("next").await;
-    let mut connection = shop.stage.team.connection().await;
+    runner.fixture.widget("next").await;
+    let mut connection = runner.fixture.team.connection().await;
     eventually("2,102 jottings", async || {
         count(&mut connection, "jottings").await == 2_102
     })
@@ -122,8 +129,8 @@ async fn of_a_transaction_with_more_events_than_a_batch_none_is_left_out() {
 /// The function of the queue that the relay calls can't be called for a while, which isn't the requests' fault.
 #[tokio::test]
 async fn requests_wait_while_the_relay_has_no_right_to_hand_them_over() {
-    let shop = Shop::of(program(Consumers::none())).await;
-    let mut owner = shop.stage.db.owner().await;
+    let runner = JobRunner::start_program(program(Consumers::none())).await;
+    let mut owner = runner.fixture.db.owner().await;
     // The stand-in counts its calls in a sequence, which a rollback leaves as it is.
     owner
         .execute(
@@ -139,13 +146,13 @@ async fn requests_wait_while_the_relay_has_no_right_to_hand_them_over() {
         )
         .await
         .unwrap();
-    let ids = [shop.ask(note("a")).await, shop.ask(note("b")).await];
+    let ids = [runner.enqueue(note("a")).await, runner.enqueue(note("b")).await];
     eventually("several attempts", async || {
         let calls = sqlx::query_scalar::<_, i64>("SELECT last_value FROM calls");
         calls.fetch_one(&mut owner).await.unwrap() > 6
     })
     .await;
-    assert_eq!(shop.stage.count("job_requests WHERE refused IS NULL").await, 2);
+    assert_eq!(runner.fixture.count("job_requests WHERE refused IS NULL").await, 2);
     owner
         .execute(
             "DROP FUNCTION graphile_worker.add_jobs(graphile_worker.job_spec[], boolean);
@@ -154,6 +161,6 @@ async fn requests_wait_while_the_relay_has_no_right_to_hand_them_over() {
         .await
         .unwrap();
     for id in ids {
-        shop.until(id, &["1 succeeded"]).await;
+        runner.wait_for_attempts(id, &["1 succeeded"]).await;
     }
 }

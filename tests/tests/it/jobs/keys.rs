@@ -4,7 +4,7 @@ use daybook::events::Consumers;
 use daybook::prelude::*;
 use daybook::tenancy::Role;
 use daybook_tests::eventually;
-use daybook_tests::jobs::{Endless, Note, Shop, program};
+use daybook_tests::jobs::{Endless, JobRunner, Note, program};
 use serde_json::{Value, json};
 
 fn note(text: &str) -> Note {
@@ -13,17 +13,17 @@ fn note(text: &str) -> Note {
 
 #[tokio::test]
 async fn two_teams_with_one_unique_key_and_one_queue_each_have_their_own_job() {
-    let mut shop = Shop::closed(program(Consumers::none())).await;
-    let globex = shop.stage.db.team("Globex").await;
+    let mut runner = JobRunner::without_workers(program(Consumers::none())).await;
+    let globex = runner.fixture.db.team("Globex").await;
     let bob = globex.member("bob", Role::Owner).await;
-    for (context, text) in [(&shop.stage.ada.context, "of Acme"), (&bob.context, "of Globex")] {
-        let tx = shop.stage.database.begin(context).await.unwrap();
+    for (context, text) in [(&runner.fixture.ada.context, "of Acme"), (&bob.context, "of Globex")] {
+        let tx = runner.fixture.database.begin(context).await.unwrap();
         let options = JobOptions::new().unique("u").queue("q");
         tx.enqueue_with(note(text), options).await.unwrap();
         tx.commit().await.unwrap();
     }
-    shop.work().await;
-    for (team, text) in [(&shop.stage.team, "of Acme"), (&globex, "of Globex")] {
+    runner.start_workers().await;
+    for (team, text) in [(&runner.fixture.team, "of Acme"), (&globex, "of Globex")] {
         let mut connection = team.connection().await;
         let mut inputs = async || -> Vec<Value> {
             sqlx::query_scalar("SELECT input FROM job_sessions WHERE status = 'succeeded'")
@@ -39,15 +39,15 @@ async fn two_teams_with_one_unique_key_and_one_queue_each_have_their_own_job() {
 
 #[tokio::test]
 async fn a_job_in_a_team_s_queue_runs_while_another_team_s_job_holds_the_queue_of_that_name() {
-    let shop = Shop::open().await;
-    let globex = shop.stage.db.team("Globex").await;
+    let runner = JobRunner::start().await;
+    let globex = runner.fixture.db.team("Globex").await;
     let bob = globex.member("bob", Role::Owner).await;
     let queue = || JobOptions::new().queue("q");
-    let endless = shop.ask_with(Endless, queue()).await;
-    shop.until(endless, &["1 running"]).await;
+    let endless = runner.enqueue_with(Endless, queue()).await;
+    runner.wait_for_attempts(endless, &["1 running"]).await;
     // Their own queue is held.
-    let waiting = shop.ask_with(note("of Acme"), queue()).await;
-    let tx = shop.stage.database.begin(&bob.context).await.unwrap();
+    let waiting = runner.enqueue_with(note("of Acme"), queue()).await;
+    let tx = runner.fixture.database.begin(&bob.context).await.unwrap();
     tx.enqueue_with(note("of Globex"), queue()).await.unwrap();
     tx.commit().await.unwrap();
     let mut theirs = globex.connection().await;
@@ -55,6 +55,6 @@ async fn a_job_in_a_team_s_queue_runs_while_another_team_s_job_holds_the_queue_o
         daybook_tests::count(&mut theirs, "widgets").await == 1
     })
     .await;
-    assert_eq!(shop.attempts(endless).await, ["1 running"]);
-    assert_eq!(shop.attempts(waiting).await, [""; 0]);
+    assert_eq!(runner.attempts(endless).await, ["1 running"]);
+    assert_eq!(runner.attempts(waiting).await, [""; 0]);
 }

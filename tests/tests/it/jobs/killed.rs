@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use daybook::events::Consumers;
 use daybook::prelude::*;
-use daybook_tests::jobs::{ACKNOWLEDGED_FILE_VARIABLE, Shop, program, scribe};
+use daybook_tests::jobs::{ACKNOWLEDGED_FILE_VARIABLE, JobRunner, program, scribe};
 use daybook_tests::{eventually, soak, widget};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -17,10 +17,10 @@ use tokio::process::{Child, Command};
 /// The time after which a session counts as lost, in seconds.
 const LOST_AFTER_S: u64 = 2;
 /// Maximum time without progress.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(120);
 
-fn worker(shop: &Shop, acknowledged: &std::path::Path) -> Child {
-    let url = daybook_tests::url_of(&shop.stage.db).unwrap();
+fn worker(runner: &JobRunner, acknowledged: &std::path::Path) -> Child {
+    let url = daybook_tests::url_of(&runner.fixture.db).unwrap();
     Command::new(env!("CARGO_BIN_EXE_worker-under-test"))
         .args(["serve", "--role", "worker"])
         .env("DATABASE_URL", url)
@@ -41,7 +41,7 @@ fn worker(shop: &Shop, acknowledged: &std::path::Path) -> Child {
 
 /// Kills a worker, unless it has no job at the moment. The worker is paused first, so that it can't finish a job
 /// between the check and the kill.
-async fn is_killed_in_a_job(worker: &mut Child, connection: &mut PgConnection) -> bool {
+async fn kill_if_busy(worker: &mut Child, connection: &mut PgConnection) -> bool {
     let pid = Pid::from_raw(i32::try_from(worker.id().unwrap()).unwrap());
     kill(pid, Signal::SIGSTOP).unwrap();
     let running: i64 = sqlx::query_scalar("SELECT count(*) FROM job_sessions WHERE status = 'running'")
@@ -60,24 +60,24 @@ async fn is_killed_in_a_job(worker: &mut Child, connection: &mut PgConnection) -
 async fn after_kills_every_job_is_done_once_and_no_session_stays_running() {
     let jobs = soak(1_000, 10_000);
     let total_kills = soak(2, 6);
-    let shop = Shop::closed(program(Consumers::of([scribe::CONSUMER]).unwrap())).await;
-    if daybook_tests::url_of(&shop.stage.db).is_none() {
+    let runner = JobRunner::without_workers(program(Consumers::of([scribe::CONSUMER]).unwrap())).await;
+    if daybook_tests::url_of(&runner.fixture.db).is_none() {
         daybook_tests::skip_without("the password of the server that DAYBOOK_TEST_DATABASE_URL names");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let acknowledged = folder.path().join("acknowledged");
-    let mut working = worker(&shop, &acknowledged);
-    shop.began("scribe").await;
+    let mut working = worker(&runner, &acknowledged);
+    runner.wait_for_consumer("scribe").await;
     for round in 0..jobs / 1_000 {
-        let tx = shop.stage.begin().await;
+        let tx = runner.fixture.begin().await;
         let widgets = (0..1_000).map(|n| widget::named(&format!("{:05}", round * 1_000 + n)));
         create_models_with_events(&tx, widgets.collect(), Track::All)
             .await
             .unwrap();
         tx.commit().await.unwrap();
     }
-    let mut connection = shop.stage.team.connection().await;
+    let mut connection = runner.fixture.team.connection().await;
     let (mut progressed, mut last) = (Instant::now(), 0);
     let mut kills = 0;
     let mut done_at_kill = Vec::new();
@@ -90,11 +90,11 @@ async fn after_kills_every_job_is_done_once_and_no_session_stays_running() {
         let step = i64::try_from(jobs).unwrap() / i64::from(total_kills + 1);
         if kills < total_kills
             && done > step * i64::from(kills + 1) - step / 2
-            && is_killed_in_a_job(&mut working, &mut connection).await
+            && kill_if_busy(&mut working, &mut connection).await
         {
             done_at_kill.push(done);
             kills += 1;
-            working = worker(&shop, &acknowledged);
+            working = worker(&runner, &acknowledged);
         }
         if kills == total_kills && done == i64::try_from(jobs).unwrap() {
             break;
@@ -102,10 +102,13 @@ async fn after_kills_every_job_is_done_once_and_no_session_stays_running() {
         if done > last {
             (progressed, last) = (Instant::now(), done);
         }
-        assert!(progressed.elapsed() < PATIENCE, "{done} done, killed {kills} times");
+        assert!(
+            progressed.elapsed() < PROGRESS_TIMEOUT,
+            "{done} done, killed {kills} times"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    shop.idle().await;
+    runner.wait_until_idle().await;
 
     let rows = sqlx::query("SELECT body, count(*) AS times FROM jottings GROUP BY body ORDER BY body")
         .fetch_all(&mut connection)

@@ -5,14 +5,14 @@ use std::time::Duration;
 use daybook::events::Consumers;
 use daybook::prelude::*;
 use daybook_tests::eventually;
-use daybook_tests::jobs::{Shop, program, quick};
+use daybook_tests::jobs::{JobRunner, program, test_worker_options};
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 
 /// Starts a session that never ends. Its last heartbeat was this number of seconds ago.
-async fn silent_for(shop: &Shop, name: &'static str, seconds: f64) {
-    let database = shop.stage.database.clone();
-    let spec = SessionSpec::new(name).context(shop.stage.ada.context.clone());
+async fn start_silent_session(runner: &JobRunner, name: &'static str, seconds: f64) {
+    let database = runner.fixture.database.clone();
+    let spec = SessionSpec::new(name).context(runner.fixture.ada.context.clone());
     let (begun, begins) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
         with_job_session(&database, spec, |session| async move {
@@ -25,19 +25,21 @@ async fn silent_for(shop: &Shop, name: &'static str, seconds: f64) {
         "UPDATE job_sessions SET heartbeat_at = clock_timestamp() - {seconds} * interval '1 second' WHERE id = '{}'",
         begins.await.unwrap()
     );
-    let mut connection = shop.stage.team.connection().await;
+    let mut connection = runner.fixture.team.connection().await;
     let updated = sqlx::query(AssertSqlSafe(update)).execute(&mut connection);
     assert_eq!(updated.await.unwrap().rows_affected(), 1);
 }
 
 #[tokio::test]
 async fn a_session_is_lost_after_the_limit_and_not_before() {
-    let shop = Shop::closed(program(Consumers::none())).await;
-    silent_for(&shop, "beyond", 60.5).await;
+    let runner = JobRunner::without_workers(program(Consumers::none())).await;
+    start_silent_session(&runner, "beyond", 60.5).await;
     // Leaves five seconds for a slow machine.
-    silent_for(&shop, "within", 55.0).await;
-    let workers = shop.hire(&quick().lost_after(Duration::from_secs(60))).await;
-    let mut connection = shop.stage.team.connection().await;
+    start_silent_session(&runner, "within", 55.0).await;
+    let workers = runner
+        .start_other_workers(&test_worker_options().lost_after(Duration::from_secs(60)))
+        .await;
+    let mut connection = runner.fixture.team.connection().await;
     let mut statuses = async || -> Vec<(String, String)> {
         sqlx::query_as("SELECT job_name, status FROM job_sessions WHERE job_name IN ('beyond', 'within') ORDER BY 1")
             .fetch_all(&mut connection)
@@ -51,13 +53,13 @@ async fn a_session_is_lost_after_the_limit_and_not_before() {
 
 #[tokio::test]
 async fn a_session_marked_as_lost_stays_lost_when_its_work_ends() {
-    let stage = daybook_tests::Stage::new().await;
-    let spec = SessionSpec::new("sync").context(stage.ada.context.clone());
-    let mut connection = stage.team.connection().await;
-    with_job_session(&stage.database, spec, async |session| {
+    let fixture = daybook_tests::TeamFixture::new().await;
+    let spec = SessionSpec::new("sync").context(fixture.ada.context.clone());
+    let mut connection = fixture.team.connection().await;
+    with_job_session(&fixture.database, spec, async |session| {
         sqlx::query("UPDATE job_sessions SET status = 'lost', finished_at = now() WHERE id = $1")
             .bind(session.id())
-            .execute(&mut stage.team.connection().await)
+            .execute(&mut fixture.team.connection().await)
             .await?;
         Ok(())
     })
@@ -72,11 +74,11 @@ async fn a_session_marked_as_lost_stays_lost_when_its_work_ends() {
 
 #[tokio::test]
 async fn an_attempt_that_was_only_fetched_runs_again() {
-    let mut shop = Shop::closed(program(Consumers::none())).await;
+    let mut runner = JobRunner::without_workers(program(Consumers::none())).await;
     let id = Uuid::now_v7();
-    let context = serde_json::to_value(&shop.stage.ada.context).unwrap();
+    let context = serde_json::to_value(&runner.fixture.ada.context).unwrap();
     let payload = json!({"job_id": id, "input": {"text": "x"}, "context": context});
-    let mut owner = shop.stage.db.owner().await;
+    let mut owner = runner.fixture.db.owner().await;
     sqlx::query("SELECT FROM graphile_worker.add_job('note', $1::json, max_attempts => 5)")
         .bind(payload)
         .execute(&mut owner)
@@ -94,13 +96,13 @@ async fn an_attempt_that_was_only_fetched_runs_again() {
             input, context, correlation_id, finished_at)
          VALUES ($1, $2, 'note', $3, 1, 1, 5, 'lost', 'Started', '{}', $4, $1, now())",
     )
-    .bind(shop.stage.team.id)
+    .bind(runner.fixture.team.id)
     .bind(Uuid::now_v7())
     .bind(id)
     .bind(&context)
-    .execute(&mut shop.stage.team.connection().await)
+    .execute(&mut runner.fixture.team.connection().await)
     .await
     .unwrap();
-    shop.work().await;
-    shop.until(id, &["1 lost", "2 succeeded"]).await;
+    runner.start_workers().await;
+    runner.wait_for_attempts(id, &["1 lost", "2 succeeded"]).await;
 }

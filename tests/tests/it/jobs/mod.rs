@@ -1,19 +1,19 @@
 //! Tests of background jobs: sessions, their actions, and how they are read.
 
-mod changing;
 mod connections;
 pub mod durable;
+mod faults;
 mod handover;
-mod hostile;
 mod keys;
 mod killed;
 mod lost;
 mod open_transactions;
 mod queue;
+mod queue_state;
 mod reading;
 mod restored;
+mod retry_and_cancel;
 mod sessions;
-mod watching;
 
 use std::fmt;
 

@@ -2,7 +2,7 @@
 
 use daybook::jobs::{JobSession, SessionSpec, with_job_session};
 use daybook::prelude::*;
-use daybook_tests::{Stage, count, eventually, widget};
+use daybook_tests::{TeamFixture, count, eventually, widget};
 use serde_json::Value;
 use sqlx::Row as _;
 
@@ -13,21 +13,21 @@ fn fetched(players: u32) -> RosterAction {
 }
 
 /// Runs work as a task, as the queue does, in a session with Ada's context.
-async fn session<F>(stage: &Stage, work: impl FnOnce(JobSession) -> F + Send + 'static) -> JobResult<()>
+async fn session<F>(fixture: &TeamFixture, work: impl FnOnce(JobSession) -> F + Send + 'static) -> JobResult<()>
 where
     F: Future<Output = JobResult<()>> + Send,
 {
-    let spec = SessionSpec::new("sync_roster").context(stage.ada.context.clone());
-    let database = stage.database.clone();
+    let spec = SessionSpec::new("sync_roster").context(fixture.ada.context.clone());
+    let database = fixture.database.clone();
     tokio::spawn(async move { with_job_session(&database, spec, work).await })
         .await
         .unwrap()
 }
 
 /// Returns the sentences of the actions in order, and checks that their times are in the same order.
-async fn sentences(stage: &Stage) -> Vec<String> {
+async fn sentences(fixture: &TeamFixture) -> Vec<String> {
     let rows = sqlx::query("SELECT seq, at, sentence FROM job_actions ORDER BY seq")
-        .fetch_all(&mut stage.team.connection().await)
+        .fetch_all(&mut fixture.team.connection().await)
         .await
         .unwrap();
     let seqs: Vec<i64> = rows.iter().map(|row| row.get("seq")).collect();
@@ -44,10 +44,10 @@ async fn sentences(stage: &Stage) -> Vec<String> {
 
 #[tokio::test]
 async fn actions_commit_with_the_transaction_in_one_statement_and_in_order() {
-    let stage = Stage::new().await;
-    let mut elsewhere = stage.team.connection().await;
-    let database = stage.database.clone();
-    session(&stage, async move |session| {
+    let fixture = TeamFixture::new().await;
+    let mut elsewhere = fixture.team.connection().await;
+    let database = fixture.database.clone();
+    session(&fixture, async move |session| {
         session.add_action(&fetched(1)).await?;
         let tx = session.begin().await?;
         assert_eq!(session.add_action(&fetched(2)).await?, 2);
@@ -64,15 +64,15 @@ async fn actions_commit_with_the_transaction_in_one_statement_and_in_order() {
     .await
     .unwrap();
     let wanted: Vec<_> = (1..=5).map(|n| format!("Fetched {n} players")).collect();
-    assert_eq!(sentences(&stage).await, wanted);
-    assert_eq!(stage.count("widgets").await, 1);
+    assert_eq!(sentences(&fixture).await, wanted);
+    assert_eq!(fixture.count("widgets").await, 1);
 }
 
 /// A process that died between two commits would leave one without the other.
 #[tokio::test]
 async fn actions_are_written_by_the_transaction_itself() {
-    let stage = Stage::new().await;
-    session(&stage, async move |session| {
+    let fixture = TeamFixture::new().await;
+    session(&fixture, async move |session| {
         let tx = session.begin().await?;
         create_model_with_event(&tx, widget::named("made"), Track::All).await?;
         session.add_action(&fetched(1)).await?;
@@ -85,7 +85,7 @@ async fn actions_are_written_by_the_transaction_itself() {
     let written_by: Vec<(String, i64)> = sqlx::query_as(
         "SELECT xmin::text, (SELECT count(*) FROM widgets w WHERE w.xmin = a.xmin) FROM job_actions a ORDER BY seq",
     )
-    .fetch_all(&mut stage.team.connection().await)
+    .fetch_all(&mut fixture.team.connection().await)
     .await
     .unwrap();
     assert_eq!(written_by.len(), 2);
@@ -95,8 +95,8 @@ async fn actions_are_written_by_the_transaction_itself() {
 
 /// Ends a transaction in which an action was added, in one way or another.
 async fn actions_are_written_although(how: &'static str) {
-    let stage = Stage::new().await;
-    let done = session(&stage, async move |session| {
+    let fixture = TeamFixture::new().await;
+    let done = session(&fixture, async move |session| {
         let tx = session.begin().await?;
         create_model_with_event(&tx, widget::named("undone"), Track::All).await?;
         session.add_action(&fetched(1)).await?;
@@ -126,8 +126,8 @@ async fn actions_are_written_although(how: &'static str) {
         _ => &["Fetched 1 players", "Fetched 2 players"],
     };
     // A dropped transaction is rolled back in the background.
-    eventually("the actions", async || sentences(&stage).await == wanted).await;
-    assert_eq!(stage.count("widgets").await, 0, "{how}");
+    eventually("the actions", async || sentences(&fixture).await == wanted).await;
+    assert_eq!(fixture.count("widgets").await, 0, "{how}");
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn actions_are_written_although_the_transaction_is_rolled_back() {
 /// The work has passed its transaction to another task, which the session doesn't wait for.
 #[tokio::test]
 async fn actions_that_wait_for_a_transaction_are_written_at_the_latest_when_the_session_ends() {
-    let stage = Stage::new().await;
+    let fixture = TeamFixture::new().await;
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let work = async move |session: JobSession| {
         let tx = session.begin().await?;
@@ -151,16 +151,16 @@ async fn actions_that_wait_for_a_transaction_are_written_at_the_latest_when_the_
         });
         Ok(())
     };
-    session(&stage, work).await.unwrap();
-    assert_eq!(sentences(&stage).await, ["Fetched 1 players"]);
+    session(&fixture, work).await.unwrap();
+    assert_eq!(sentences(&fixture).await, ["Fetched 1 players"]);
     drop(end);
 }
 
 #[tokio::test]
 async fn after_a_transaction_of_another_team_or_a_read_only_one_actions_are_written() {
-    let stage = Stage::new().await;
-    let other = stage.db.team("Other").await.id;
-    session(&stage, async move |session| {
+    let fixture = TeamFixture::new().await;
+    let other = fixture.db.team("Other").await.id;
+    session(&fixture, async move |session| {
         let elsewhere = Context::system(other, "test");
         let tx = session.database().begin(&elsewhere).await?;
         session.add_action(&fetched(1)).await?;
@@ -172,13 +172,13 @@ async fn after_a_transaction_of_another_team_or_a_read_only_one_actions_are_writ
     })
     .await
     .unwrap();
-    assert_eq!(sentences(&stage).await, ["Fetched 1 players", "Fetched 2 players"]);
+    assert_eq!(sentences(&fixture).await, ["Fetched 1 players", "Fetched 2 players"]);
 }
 
 #[tokio::test]
 async fn a_second_transaction_of_a_task_is_refused_while_the_first_is_open() {
-    let stage = Stage::new().await;
-    session(&stage, async move |session| {
+    let fixture = TeamFixture::new().await;
+    session(&fixture, async move |session| {
         let tx = session.begin().await?;
         let refused = session.begin().await.unwrap_err();
         assert_eq!(refused.code(), "transaction-open");
@@ -199,8 +199,8 @@ async fn a_second_transaction_of_a_task_is_refused_while_the_first_is_open() {
 
 #[tokio::test]
 async fn actions_of_concurrent_tasks_with_transactions_are_numbered_without_gaps() {
-    let stage = Stage::new().await;
-    session(&stage, async move |session| {
+    let fixture = TeamFixture::new().await;
+    session(&fixture, async move |session| {
         let parts = (0..12_u32).map(|n| {
             let session = session.clone();
             tokio::spawn(async move {
@@ -224,18 +224,18 @@ async fn actions_of_concurrent_tasks_with_transactions_are_numbered_without_gaps
     })
     .await
     .unwrap();
-    let mut written = sentences(&stage).await;
+    let mut written = sentences(&fixture).await;
     written.sort();
     let mut wanted: Vec<_> = (0..12).map(|n| format!("Fetched {n} players")).collect();
     wanted.sort();
     assert_eq!(written, wanted);
-    assert_eq!(stage.count("widgets").await, 4);
+    assert_eq!(fixture.count("widgets").await, 4);
 }
 
 #[tokio::test]
 async fn the_number_and_size_of_waiting_actions_are_limited() {
-    let stage = Stage::new().await;
-    session(&stage, async move |session| {
+    let fixture = TeamFixture::new().await;
+    session(&fixture, async move |session| {
         let tx = session.begin().await?;
         let many: Vec<_> = (0..10_000).map(fetched).collect();
         session.add_actions(&many).await?;
@@ -263,7 +263,7 @@ async fn the_number_and_size_of_waiting_actions_are_limited() {
     .await
     .unwrap();
     let largest: Value = sqlx::query_scalar("SELECT to_jsonb(max(seq)) FROM job_actions")
-        .fetch_one(&mut stage.team.connection().await)
+        .fetch_one(&mut fixture.team.connection().await)
         .await
         .unwrap();
     assert!(largest.as_i64().unwrap() > 10_050);

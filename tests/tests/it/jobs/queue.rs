@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use daybook::assert_events;
 use daybook::events::Consumers;
 use daybook::prelude::*;
-use daybook_tests::jobs::{Endless, Note, Poisoned, Shop, program, quick, short_lost_timeout};
-use daybook_tests::{PATIENCE, eventually, widget};
+use daybook_tests::jobs::{Endless, JobRunner, Note, Poisoned, program, short_lost_timeout, test_worker_options};
+use daybook_tests::{WAIT_LIMIT, eventually, widget};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Row as _};
 use tokio::sync::Notify;
@@ -15,9 +15,9 @@ fn note(text: &str) -> Note {
     Note { text: text.to_owned() }
 }
 
-async fn sessions(shop: &Shop) -> Vec<Value> {
+async fn sessions(runner: &JobRunner) -> Vec<Value> {
     let rows = sqlx::query("SELECT to_jsonb(t) AS told FROM job_session_timelines t ORDER BY id")
-        .fetch_all(&mut shop.stage.team.connection().await)
+        .fetch_all(&mut runner.fixture.team.connection().await)
         .await
         .unwrap();
     rows.iter().map(|row| row.get("told")).collect()
@@ -25,14 +25,14 @@ async fn sessions(shop: &Shop) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_job_commits_with_its_transaction_and_runs_on_behalf_of_the_requester() {
-    let shop = Shop::open().await;
-    let tx = shop.stage.begin().await;
+    let runner = JobRunner::start().await;
+    let tx = runner.fixture.begin().await;
     tx.enqueue(note("never")).await.unwrap();
     tx.rollback().await.unwrap();
-    let id = shop.ask(note("once")).await;
-    shop.until(id, &["1 succeeded"]).await;
+    let id = runner.enqueue(note("once")).await;
+    runner.wait_for_attempts(id, &["1 succeeded"]).await;
 
-    let timelines = sessions(&shop).await;
+    let timelines = sessions(&runner).await;
     let [session] = &timelines[..] else {
         panic!("{timelines:?}")
     };
@@ -41,13 +41,13 @@ async fn a_job_commits_with_its_transaction_and_runs_on_behalf_of_the_requester(
         (&json!("note"), &json!("Started noting once"), &json!({"text": "once"}))
     );
     assert_eq!(session["actions"][0]["sentence"], "Noted once");
-    let context = &shop.stage.ada.context;
+    let context = &runner.fixture.ada.context;
     assert_eq!(session["correlation_id"], context.correlation_id.to_string());
     assert!(session["queue_job_id"].is_i64() && session["queued_at"].is_string());
-    assert_events!(shop.stage.team, ["CREATED widget “once”"]);
-    let event = shop.stage.team.events().await.remove(0);
+    assert_events!(runner.fixture.team, ["CREATED widget “once”"]);
+    let event = runner.fixture.team.events().await.remove(0);
     assert_eq!(event.actor.kind(), "job");
-    assert_eq!(event.on_behalf_of.unwrap().id, shop.stage.ada.user_id);
+    assert_eq!(event.on_behalf_of.unwrap().id, runner.fixture.ada.user_id);
     assert_eq!(event.correlation_id, context.correlation_id);
 }
 
@@ -69,18 +69,18 @@ async fn a_job_reads_the_programs_own_values() {
         }
     }
     let program = program(Consumers::none()).job::<Greet>().extension(Greeting("Hello"));
-    let shop = Shop::of(program).await;
-    let id = shop.ask(Greet).await;
-    shop.until(id, &["1 succeeded"]).await;
-    assert_events!(shop.stage.team, ["CREATED widget “Hello”"]);
+    let runner = JobRunner::start_program(program).await;
+    let id = runner.enqueue(Greet).await;
+    runner.wait_for_attempts(id, &["1 succeeded"]).await;
+    assert_events!(runner.fixture.team, ["CREATED widget “Hello”"]);
 }
 
 #[tokio::test]
 async fn idle_workers_query_rarely() {
-    let shop = Shop::open().await;
-    let id = shop.ask(note("once")).await;
-    shop.until(id, &["1 succeeded"]).await;
-    let mut connection = shop.stage.team.connection().await;
+    let runner = JobRunner::start().await;
+    let id = runner.enqueue(note("once")).await;
+    runner.wait_for_attempts(id, &["1 succeeded"]).await;
+    let mut connection = runner.fixture.team.connection().await;
     let mut commits = async || -> i64 {
         sqlx::query_scalar("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
             .fetch_one(&mut connection)
@@ -111,8 +111,8 @@ async fn an_unregistered_or_invalid_job_is_refused_when_enqueued() {
             Ok(())
         }
     }
-    let shop = Shop::closed(program(Consumers::none())).await;
-    let tx = shop.stage.begin().await;
+    let runner = JobRunner::without_workers(program(Consumers::none())).await;
+    let tx = runner.fixture.begin().await;
     let error = tx.enqueue(Unknown).await.unwrap_err();
     let why = std::error::Error::source(&error).unwrap().to_string();
     assert!(why.contains("the job unknown is not registered"), "{why}");
@@ -133,19 +133,19 @@ async fn an_unregistered_or_invalid_job_is_refused_when_enqueued() {
         );
     }
     tx.commit().await.unwrap();
-    assert_eq!(shop.stage.count("job_requests").await, 0);
+    assert_eq!(runner.fixture.count("job_requests").await, 0);
 }
 
 #[tokio::test]
 async fn a_poisoned_job_fails_after_its_attempts_and_stays_visible() {
-    let shop = Shop::open().await;
-    let id = shop.ask(Poisoned).await;
-    shop.until(id, &["1 failed", "2 failed"]).await;
+    let runner = JobRunner::start().await;
+    let id = runner.enqueue(Poisoned).await;
+    runner.wait_for_attempts(id, &["1 failed", "2 failed"]).await;
     let left = "SELECT count(*) FROM graphile_worker._private_jobs WHERE attempts < max_attempts";
-    let mut owner = shop.stage.db.owner().await;
+    let mut owner = runner.fixture.db.owner().await;
     let left: i64 = sqlx::query_scalar(left).fetch_one(&mut owner).await.unwrap();
     assert_eq!(left, 0, "it is not retried");
-    let timelines = sessions(&shop).await;
+    let timelines = sessions(&runner).await;
     assert_eq!(timelines.len(), 2);
     assert_eq!(timelines[1]["error"]["message"], "still poisoned");
     assert_eq!(timelines[1]["max_attempts"], 2);
@@ -153,24 +153,24 @@ async fn a_poisoned_job_fails_after_its_attempts_and_stays_visible() {
 
 #[tokio::test]
 async fn options_set_the_time_the_order_and_the_deduplication() {
-    let mut shop = Shop::closed(program(Consumers::none())).await;
-    let last = shop.ask_with(note("last"), JobOptions::new().priority(9)).await;
-    let queued = |text| shop.ask_with(note(text), JobOptions::new().queue("one").priority(1));
+    let mut runner = JobRunner::without_workers(program(Consumers::none())).await;
+    let last = runner.enqueue_with(note("last"), JobOptions::new().priority(9)).await;
+    let queued = |text| runner.enqueue_with(note(text), JobOptions::new().queue("one").priority(1));
     let (first, second) = (queued("1").await, queued("2").await);
     let unique = || JobOptions::new().unique("u").priority(2);
-    shop.ask_with(note("old"), unique()).await;
-    shop.ask_with(note("older"), unique()).await;
-    let newest = shop.ask_with(note("newest"), unique()).await;
-    let later = shop
-        .ask_with(note("later"), JobOptions::new().after(Duration::from_secs(3_600)))
+    runner.enqueue_with(note("old"), unique()).await;
+    runner.enqueue_with(note("older"), unique()).await;
+    let newest = runner.enqueue_with(note("newest"), unique()).await;
+    let later = runner
+        .enqueue_with(note("later"), JobOptions::new().after(Duration::from_secs(3_600)))
         .await;
-    shop.work().await;
+    runner.start_workers().await;
     for id in [first, second, newest, last] {
-        shop.until(id, &["1 succeeded"]).await;
+        runner.wait_for_attempts(id, &["1 succeeded"]).await;
     }
-    assert_eq!(shop.attempts(later).await, [""; 0]);
+    assert_eq!(runner.attempts(later).await, [""; 0]);
     // Of the three jobs with the same key, only the newest ran.
-    let timelines = sessions(&shop).await;
+    let timelines = sessions(&runner).await;
     let inputs: Vec<_> = timelines
         .iter()
         .map(|session| session["input"]["text"].clone())
@@ -189,8 +189,8 @@ async fn options_set_the_time_the_order_and_the_deduplication() {
 
 #[tokio::test]
 async fn jobs_run_by_their_priority() {
-    let mut shop = Shop::closed(program(Consumers::none())).await;
-    let tx = shop.stage.begin().await;
+    let mut runner = JobRunner::without_workers(program(Consumers::none())).await;
+    let tx = runner.fixture.begin().await;
     let mut last = None;
     for priority in [9, 3, 7, 1, 8, -2, 5, 0] {
         let options = JobOptions::new().priority(priority);
@@ -205,11 +205,11 @@ async fn jobs_run_by_their_priority() {
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    let one_at_a_time = quick().concurrency(1);
-    shop.work_as(&one_at_a_time).await;
-    shop.until(last.unwrap(), &["1 succeeded"]).await;
-    shop.idle().await;
-    let ran: Vec<String> = sessions(&shop)
+    let one_at_a_time = test_worker_options().concurrency(1);
+    runner.start_workers_with(&one_at_a_time).await;
+    runner.wait_for_attempts(last.unwrap(), &["1 succeeded"]).await;
+    runner.wait_until_idle().await;
+    let ran: Vec<String> = sessions(&runner)
         .await
         .iter()
         .map(|session| session["input"]["text"].as_str().unwrap().to_owned())
@@ -222,8 +222,8 @@ async fn jobs_run_by_their_priority() {
 
 #[tokio::test]
 async fn many_jobs_are_enqueued_in_one_statement_and_all_run() {
-    let shop = Shop::open().await;
-    let tx = shop.stage.begin().await;
+    let runner = JobRunner::start().await;
+    let tx = runner.fixture.begin().await;
     let before = tx.stats().round_trips();
     let jobs = (0..1_100).map(|n| note(&n.to_string())).collect();
     let ids = tx.enqueue_all::<Note>(jobs, JobOptions::new()).await.unwrap();
@@ -231,7 +231,7 @@ async fn many_jobs_are_enqueued_in_one_statement_and_all_run() {
     tx.commit().await.unwrap();
     assert_eq!(ids.len(), 1_100);
     eventually("1,100 sessions that succeeded", async || {
-        let mut connection = shop.stage.team.connection().await;
+        let mut connection = runner.fixture.team.connection().await;
         let done: i64 = sqlx::query_scalar("SELECT count(*) FROM job_sessions WHERE status = 'succeeded'")
             .fetch_one(&mut connection)
             .await
@@ -239,56 +239,56 @@ async fn many_jobs_are_enqueued_in_one_statement_and_all_run() {
         done == 1_100
     })
     .await;
-    assert_eq!(shop.stage.count("widgets").await, 1_100);
+    assert_eq!(runner.fixture.count("widgets").await, 1_100);
 }
 
 #[tokio::test]
 async fn a_stop_cancels_jobs_after_the_grace_period_and_they_run_again() {
-    let mut shop = Shop::open().await;
-    let id = shop.ask(Endless).await;
-    shop.until(id, &["1 running"]).await;
-    shop.rest().await;
-    shop.until(id, &["1 cancelled"]).await;
-    shop.work().await;
-    shop.until(id, &["1 cancelled", "1 running"]).await;
+    let mut runner = JobRunner::start().await;
+    let id = runner.enqueue(Endless).await;
+    runner.wait_for_attempts(id, &["1 running"]).await;
+    runner.stop_workers().await;
+    runner.wait_for_attempts(id, &["1 cancelled"]).await;
+    runner.start_workers().await;
+    runner.wait_for_attempts(id, &["1 cancelled", "1 running"]).await;
 }
 
 #[tokio::test]
 async fn stopping_ends_though_another_session_has_locked_the_job_that_runs() {
-    let mut shop = Shop::open().await;
-    let id = shop.ask(Endless).await;
-    shop.until(id, &["1 running"]).await;
-    let mut owner = shop.stage.db.owner().await;
+    let mut runner = JobRunner::start().await;
+    let id = runner.enqueue(Endless).await;
+    runner.wait_for_attempts(id, &["1 running"]).await;
+    let mut owner = runner.fixture.db.owner().await;
     let mut open = owner.begin().await.unwrap();
     sqlx::query("SELECT FROM graphile_worker._private_jobs FOR UPDATE")
         .execute(&mut *open)
         .await
         .unwrap();
-    let stopped = tokio::time::timeout(PATIENCE, shop.rest()).await;
+    let stopped = tokio::time::timeout(WAIT_LIMIT, runner.stop_workers()).await;
     assert!(stopped.is_ok(), "stopping waits for the other session");
     open.rollback().await.unwrap();
-    shop.work_as(&short_lost_timeout()).await;
-    shop.until(id, &["1 cancelled", "1 running"]).await;
+    runner.start_workers_with(&short_lost_timeout()).await;
+    runner.wait_for_attempts(id, &["1 cancelled", "1 running"]).await;
 }
 
 #[tokio::test]
-async fn a_dead_workers_job_is_told_as_lost_and_begins_anew() {
-    let mut shop = Shop::closed(program(Consumers::none())).await;
-    let id = shop.ask(Endless).await;
+async fn a_dead_workers_job_is_reported_as_lost_and_starts_again() {
+    let mut runner = JobRunner::without_workers(program(Consumers::none())).await;
+    let id = runner.enqueue(Endless).await;
     // Workers whose runtime is shut down send no heartbeats any more.
-    let dying = shop.killable_workers().await;
-    shop.until(id, &["1 running"]).await;
+    let dying = runner.killable_workers().await;
+    runner.wait_for_attempts(id, &["1 running"]).await;
     dying.shutdown_background();
-    shop.work_as(&short_lost_timeout()).await;
-    shop.until(id, &["1 lost", "2 running"]).await;
+    runner.start_workers_with(&short_lost_timeout()).await;
+    runner.wait_for_attempts(id, &["1 lost", "2 running"]).await;
 }
 
 #[tokio::test]
 async fn a_session_outside_the_queue_without_heartbeats_is_lost() {
-    let shop = Shop::open().await;
-    let spec = SessionSpec::new("by_hand").context(shop.stage.ada.context.clone());
+    let runner = JobRunner::start().await;
+    let spec = SessionSpec::new("by_hand").context(runner.fixture.ada.context.clone());
     let begun = Notify::new();
-    let session = with_job_session(&shop.stage.database, spec, async |_| {
+    let session = with_job_session(&runner.fixture.database, spec, async |_| {
         begun.notify_one();
         std::future::pending::<JobResult>().await
     });
@@ -296,7 +296,7 @@ async fn a_session_outside_the_queue_without_heartbeats_is_lost() {
         _ = session => panic!("the work never ends"),
         () = begun.notified() => {}
     }
-    let mut connection = shop.stage.team.connection().await;
+    let mut connection = runner.fixture.team.connection().await;
     eventually("a cancelled session", async || {
         sqlx::query_scalar::<_, i64>("SELECT count(*) FROM job_sessions WHERE status = 'cancelled'")
             .fetch_one(&mut connection)
@@ -323,11 +323,11 @@ async fn a_session_outside_the_queue_without_heartbeats_is_lost() {
 
 #[tokio::test]
 async fn an_input_that_no_longer_fits_the_job_fails_with_a_clear_error() {
-    let shop = Shop::open().await;
-    let id = shop
-        .ask_with(note("x"), JobOptions::new().after(Duration::from_secs(3_600)))
+    let runner = JobRunner::start().await;
+    let id = runner
+        .enqueue_with(note("x"), JobOptions::new().after(Duration::from_secs(3_600)))
         .await;
-    let mut owner = shop.stage.db.owner().await;
+    let mut owner = runner.fixture.db.owner().await;
     eventually("the job in the queue", async || {
         let changed = sqlx::query(
             "UPDATE graphile_worker._private_jobs SET run_at = now(),
@@ -339,21 +339,21 @@ async fn an_input_that_no_longer_fits_the_job_fails_with_a_clear_error() {
         changed.rows_affected() == 1
     })
     .await;
-    shop.until(id, &["1 failed"]).await;
-    let timelines = sessions(&shop).await;
+    runner.wait_for_attempts(id, &["1 failed"]).await;
+    let timelines = sessions(&runner).await;
     let message = timelines[0]["error"]["message"].as_str().unwrap().to_owned();
     assert!(message.contains("does not match the job note"), "{message}");
 }
 
 #[tokio::test]
 async fn another_team_cannot_see_jobs() {
-    let shop = Shop::closed(program(Consumers::none())).await;
-    shop.ask(note("secret")).await;
-    let other = shop.stage.db.team("Other").await;
+    let runner = JobRunner::without_workers(program(Consumers::none())).await;
+    runner.enqueue(note("secret")).await;
+    let other = runner.fixture.db.team("Other").await;
     let mut connection = other.connection().await;
     assert_eq!(daybook_tests::count(&mut connection, "job_requests").await, 0);
     // Even the owner, who may become the workers' role, does not see them without that role.
-    let mut owner = shop.stage.db.owner().await;
+    let mut owner = runner.fixture.db.owner().await;
     for table in [
         "job_requests",
         "job_sessions",
@@ -379,9 +379,9 @@ async fn a_program_with_invalid_jobs_is_refused_when_it_starts() {
             Ok(())
         }
     }
-    let stage = daybook_tests::Stage::new().await;
+    let fixture = daybook_tests::TeamFixture::new().await;
     let refused = |program: daybook::App| {
-        let error = program.equip(stage.database.clone()).unwrap_err();
+        let error = program.equip(fixture.database.clone()).unwrap_err();
         std::error::Error::source(&error).unwrap().to_string()
     };
     let program = || program(Consumers::none());
@@ -399,24 +399,24 @@ async fn a_program_with_invalid_jobs_is_refused_when_it_starts() {
     );
     for schedule in ["0 0 * * 7", "0 0 * * SUN", "@daily", "2-30/2 * * * *", "0  4 * * *"] {
         let program = daybook::App::new().scheduled_job(schedule, note("x"));
-        assert!(program.equip(stage.database.clone()).is_ok(), "{schedule}");
+        assert!(program.equip(fixture.database.clone()).is_ok(), "{schedule}");
     }
     assert!(
         daybook::App::new()
             .scheduled_job("0 4 * * *", note("x"))
-            .equip(stage.database.clone())
+            .equip(fixture.database.clone())
             .is_ok()
     );
 }
 
 #[tokio::test]
 async fn a_signal_wakes_workers_with_a_polling_interval_of_an_hour() {
-    let shop = Shop::closed(program(Consumers::none())).await;
-    let patient = quick().poll(Duration::from_secs(3_600));
-    let workers = shop.hire(&patient).await;
+    let runner = JobRunner::without_workers(program(Consumers::none())).await;
+    let patient = test_worker_options().poll(Duration::from_secs(3_600));
+    let workers = runner.start_other_workers(&patient).await;
     // Their first poll, which needs no signal, has ended after this.
-    shop.idle().await;
-    let id = shop.ask(Note { text: "now".into() }).await;
-    shop.until(id, &["1 succeeded"]).await;
+    runner.wait_until_idle().await;
+    let id = runner.enqueue(Note { text: "now".into() }).await;
+    runner.wait_for_attempts(id, &["1 succeeded"]).await;
     workers.stop().await;
 }

@@ -8,7 +8,7 @@ use daybook::jobs::WorkerOptions;
 use daybook::postgres::PrivatePostgres;
 use daybook::prelude::*;
 use daybook::tenancy::{DatabaseOptions, WorkerDatabase};
-use daybook_tests::jobs::{Shop, program, quick};
+use daybook_tests::jobs::{JobRunner, program, test_worker_options};
 use daybook_tests::{eventually, widget};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Executor as _};
@@ -50,7 +50,7 @@ async fn latecomer(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
 }
 
 /// Consumes transaction ids.
-async fn burn(connection: &mut PgConnection) {
+async fn consume_transaction_ids(connection: &mut PgConnection) {
     connection.execute("SET synchronous_commit = off").await.unwrap();
     connection
         .execute("DO $$ BEGIN FOR i IN 1..20000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$")
@@ -61,21 +61,21 @@ async fn burn(connection: &mut PgConnection) {
 #[tokio::test]
 async fn after_a_restore_into_a_new_cluster_no_event_is_skipped_or_delivered_twice() {
     let consumers = || Consumers::of([mirror::CONSUMER]).unwrap();
-    let mut shop = Shop::with(consumers()).await;
-    let Some(superuser) = shop.stage.db.superuser_options() else {
+    let mut runner = JobRunner::with_consumers(consumers()).await;
+    let Some(superuser) = runner.fixture.db.superuser_options() else {
         daybook_tests::skip_without("a superuser of the server that DAYBOOK_TEST_DATABASE_URL names");
         return;
     };
-    shop.began("mirror").await;
+    runner.wait_for_consumer("mirror").await;
     // Makes the old cluster's transaction ids higher than the new one's.
-    burn(&mut shop.stage.db.owner().await).await;
+    consume_transaction_ids(&mut runner.fixture.db.owner().await).await;
     for name in ["1 done", "2 done"] {
-        shop.stage.widget(name).await;
+        runner.fixture.widget(name).await;
     }
-    shop.idle().await;
-    shop.rest().await;
+    runner.wait_until_idle().await;
+    runner.stop_workers().await;
     for name in ["3 left", "4 left"] {
-        shop.stage.widget(name).await;
+        runner.fixture.widget(name).await;
     }
 
     let folder = tempfile::tempdir().unwrap();
@@ -86,7 +86,7 @@ async fn after_a_restore_into_a_new_cluster_no_event_is_skipped_or_delivered_twi
     let database = Database::connect(DatabaseOptions::new(owner.clone())).await.unwrap();
     let database = program(consumers()).equip(database).unwrap();
     let record = async |name: &str| {
-        let tx = database.begin(&shop.stage.ada.context).await.unwrap();
+        let tx = database.begin(&runner.fixture.ada.context).await.unwrap();
         create_model_with_event(&tx, widget::named(name), Track::All)
             .await
             .unwrap();
@@ -98,8 +98,8 @@ async fn after_a_restore_into_a_new_cluster_no_event_is_skipped_or_delivered_twi
         .await
         .unwrap();
     let lag = async |consumer: &str| {
-        let watched = daybook::jobs::watch(&workers).await.unwrap();
-        let lag = watched.lags.into_iter().find(|lag| lag.consumer == consumer);
+        let queue_state = daybook::jobs::queue_state(&workers).await.unwrap();
+        let lag = queue_state.lags.into_iter().find(|lag| lag.consumer == consumer);
         lag.map(|lag| (lag.events, lag.since.is_some()))
     };
     assert_eq!(
@@ -107,11 +107,11 @@ async fn after_a_restore_into_a_new_cluster_no_event_is_skipped_or_delivered_twi
         Some((3, true)),
         "before any worker has detected the restore"
     );
-    let working = daybook::jobs::Workers::start(&database, &workers, &quick())
+    let working = daybook::jobs::Workers::start(&database, &workers, &test_worker_options())
         .await
         .unwrap();
     let jotted = async || -> Vec<String> {
-        let tx = database.begin(&shop.stage.ada.context).await.unwrap();
+        let tx = database.begin(&runner.fixture.ada.context).await.unwrap();
         let rows = tx
             .fetch_all(sqlx::query("SELECT body FROM jottings ORDER BY body"))
             .await
@@ -124,7 +124,7 @@ async fn after_a_restore_into_a_new_cluster_no_event_is_skipped_or_delivered_twi
     all.push("6 here");
     eventually("an event after the restore", async || jotted().await == all).await;
     let attempts: i64 = {
-        let tx = database.begin(&shop.stage.ada.context).await.unwrap();
+        let tx = database.begin(&runner.fixture.ada.context).await.unwrap();
         let rows = tx
             .fetch_all(sqlx::query("SELECT count(*) AS n FROM job_sessions"))
             .await
@@ -143,17 +143,17 @@ async fn after_a_restore_into_a_new_cluster_no_event_is_skipped_or_delivered_twi
     let both = Consumers::of([mirror::CONSUMER, latecomer::CONSUMER]).unwrap();
     let with_both = program(both).equip(Database::connect(DatabaseOptions::new(owner.clone())).await.unwrap());
     let database_of_both = with_both.unwrap();
-    let working = daybook::jobs::Workers::start(&database_of_both, &workers_of_both, &quick())
+    let working = daybook::jobs::Workers::start(&database_of_both, &workers_of_both, &test_worker_options())
         .await
         .unwrap();
     let lag = async |consumer: &str| {
-        let watched = daybook::jobs::watch(&workers_of_both).await.unwrap();
-        let lag = watched.lags.into_iter().find(|lag| lag.consumer == consumer);
+        let queue_state = daybook::jobs::queue_state(&workers_of_both).await.unwrap();
+        let lag = queue_state.lags.into_iter().find(|lag| lag.consumer == consumer);
         lag.map(|lag| (lag.events, lag.since.is_some()))
     };
     assert_eq!(lag("latecomer").await, Some((0, false)));
-    burn(&mut new).await;
-    burn(&mut new).await;
+    consume_transaction_ids(&mut new).await;
+    consume_transaction_ids(&mut new).await;
     record("7 here").await;
     all.extend(["7 here", "late: 7 here"]);
     eventually("a later event, for both consumers", async || jotted().await == all).await;

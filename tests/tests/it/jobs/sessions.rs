@@ -2,7 +2,7 @@
 
 use daybook::prelude::*;
 use daybook_entity::SYSTEM_TEAM;
-use daybook_tests::{Stage, campaign};
+use daybook_tests::{TeamFixture, campaign};
 use serde_json::{Value, json};
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
@@ -19,17 +19,17 @@ async fn timeline(connection: &mut PgConnection, id: Uuid) -> Value {
     row.get("timeline")
 }
 
-fn roster(stage: &Stage) -> SessionSpec {
+fn roster(fixture: &TeamFixture) -> SessionSpec {
     SessionSpec::new("sync_roster")
-        .context(stage.ada.context.clone())
+        .context(fixture.ada.context.clone())
         .input(&json!({"team": "HT2MJM"}))
         .sentence("Started syncing the roster of HT2MJM")
 }
 
 #[tokio::test]
 async fn a_session_records_its_input_actions_and_outcome() {
-    let stage = Stage::new().await;
-    let id = with_job_session(&stage.database, roster(&stage), |session| async move {
+    let fixture = TeamFixture::new().await;
+    let id = with_job_session(&fixture.database, roster(&fixture), |session| async move {
         assert_eq!(session.add_action(&RosterAction::Fetched { players: 40 }).await?, 1);
         let skipped = RosterAction::Skipped {
             player: "Ada".to_owned(),
@@ -41,14 +41,14 @@ async fn a_session_records_its_input_actions_and_outcome() {
     })
     .await
     .unwrap();
-    let row = timeline(&mut stage.team.connection().await, id).await;
+    let row = timeline(&mut fixture.team.connection().await, id).await;
     assert_eq!((&row["status"], &row["attempt"]), (&json!("succeeded"), &json!(1)));
     assert_eq!(row["sentence"], "Started syncing the roster of HT2MJM");
     assert_eq!(
         (&row["input"], &row["error"]),
         (&json!({"team": "HT2MJM"}), &Value::Null)
     );
-    assert_eq!(row["correlation_id"], stage.ada.context.correlation_id.to_string());
+    assert_eq!(row["correlation_id"], fixture.ada.context.correlation_id.to_string());
     let actions: Vec<_> = row["actions"]
         .as_array()
         .unwrap()
@@ -74,10 +74,10 @@ async fn a_session_records_its_input_actions_and_outcome() {
 
 #[tokio::test]
 async fn a_failure_is_recorded_with_its_causes_and_so_is_a_panic() {
-    let stage = Stage::new().await;
-    let mut connection = stage.team.connection().await;
+    let fixture = TeamFixture::new().await;
+    let mut connection = fixture.team.connection().await;
     let newest = "SELECT id FROM job_sessions ORDER BY id DESC LIMIT 1";
-    let error = with_job_session(&stage.database, roster(&stage), async |_| -> JobResult {
+    let error = with_job_session(&fixture.database, roster(&fixture), async |_| -> JobResult {
         Err(Error::internal(std::io::Error::other("the roster's host is unavailable")).into())
     })
     .await
@@ -91,7 +91,7 @@ async fn a_failure_is_recorded_with_its_causes_and_so_is_a_panic() {
         json!({"type": "Internal", "message": "internal error", "causes": ["the roster's host is unavailable"]})
     );
 
-    let panicking = with_job_session(&stage.database, roster(&stage), async |_| -> JobResult {
+    let panicking = with_job_session(&fixture.database, roster(&fixture), async |_| -> JobResult {
         panic!("this test's own panic")
     });
     assert!(panicking.await.is_err());
@@ -106,12 +106,12 @@ async fn a_failure_is_recorded_with_its_causes_and_so_is_a_panic() {
 
 #[tokio::test]
 async fn a_session_whose_work_is_dropped_is_cancelled() {
-    let stage = Stage::new().await;
-    let running = with_job_session(&stage.database, roster(&stage), async |session| -> JobResult {
+    let fixture = TeamFixture::new().await;
+    let running = with_job_session(&fixture.database, roster(&fixture), async |session| -> JobResult {
         session.add_action(&RosterAction::Fetched { players: 1 }).await?;
         std::future::pending().await
     });
-    let mut connection = stage.team.connection().await;
+    let mut connection = fixture.team.connection().await;
     let status = async |connection: &mut PgConnection| -> Option<String> {
         let query =
             sqlx::query_scalar("SELECT status FROM job_session_timelines WHERE jsonb_array_length(actions) = 1");
@@ -122,15 +122,15 @@ async fn a_session_whose_work_is_dropped_is_cancelled() {
         () = daybook_tests::eventually("an action of the session", async || status(&mut connection).await.is_some()) => {}
     }
     daybook_tests::eventually("the session is cancelled", async || {
-        status(&mut stage.team.connection().await).await.as_deref() == Some("cancelled")
+        status(&mut fixture.team.connection().await).await.as_deref() == Some("cancelled")
     })
     .await;
 }
 
 #[tokio::test]
 async fn concurrent_actions_are_numbered_without_gaps() {
-    let stage = Stage::new().await;
-    let id = with_job_session(&stage.database, roster(&stage), |session| async move {
+    let fixture = TeamFixture::new().await;
+    let id = with_job_session(&fixture.database, roster(&fixture), |session| async move {
         let adding = (0..40).map(|players| {
             let session = session.clone();
             tokio::spawn(async move { session.add_action(&RosterAction::Fetched { players }).await.unwrap() })
@@ -145,7 +145,7 @@ async fn concurrent_actions_are_numbered_without_gaps() {
     })
     .await
     .unwrap();
-    let row = timeline(&mut stage.team.connection().await, id).await;
+    let row = timeline(&mut fixture.team.connection().await, id).await;
     let seqs: Vec<_> = row["actions"]
         .as_array()
         .unwrap()
@@ -157,8 +157,8 @@ async fn concurrent_actions_are_numbered_without_gaps() {
 
 #[tokio::test]
 async fn a_refused_action_leaves_no_gap() {
-    let stage = Stage::new().await;
-    with_job_session(&stage.database, roster(&stage), |session| async move {
+    let fixture = TeamFixture::new().await;
+    with_job_session(&fixture.database, roster(&fixture), |session| async move {
         let large = RosterAction::Skipped {
             player: "x".repeat(70_000),
             reason: "",
@@ -186,8 +186,8 @@ async fn a_refused_action_leaves_no_gap() {
 
 #[tokio::test]
 async fn its_events_contain_the_job_the_person_and_the_correlation_id() {
-    let stage = Stage::new().await;
-    let id = with_job_session(&stage.database, roster(&stage), |session| async move {
+    let fixture = TeamFixture::new().await;
+    let id = with_job_session(&fixture.database, roster(&fixture), |session| async move {
         let tx = session.begin().await?;
         let campaign = campaign::ActiveModel {
             name: Set("From a job".to_owned()),
@@ -199,7 +199,7 @@ async fn its_events_contain_the_job_the_person_and_the_correlation_id() {
     })
     .await
     .unwrap();
-    let event = stage.team.events().await.pop().unwrap();
+    let event = fixture.team.events().await.pop().unwrap();
     assert_eq!(
         event.actor,
         Actor::Job {
@@ -207,36 +207,36 @@ async fn its_events_contain_the_job_the_person_and_the_correlation_id() {
             name: "sync_roster".to_owned()
         }
     );
-    assert_eq!(event.on_behalf_of.unwrap().id, stage.ada.user_id);
-    assert_eq!(event.correlation_id, stage.ada.context.correlation_id);
+    assert_eq!(event.on_behalf_of.unwrap().id, fixture.ada.user_id);
+    assert_eq!(event.correlation_id, fixture.ada.context.correlation_id);
 }
 
 #[tokio::test]
 async fn the_services_own_sessions_belong_to_the_system_team() {
-    let stage = Stage::new().await;
-    let id = with_job_session(&stage.database, SessionSpec::new("purge"), async |session| {
+    let fixture = TeamFixture::new().await;
+    let id = with_job_session(&fixture.database, SessionSpec::new("purge"), async |session| {
         Ok(session.id())
     })
     .await
     .unwrap();
     let seen = "SELECT count(*) FROM job_sessions WHERE id = $1";
     let count = async |team: Uuid| -> i64 {
-        let tx = stage.database.read(&Context::system(team, "test")).await.unwrap();
+        let tx = fixture.database.read(&Context::system(team, "test")).await.unwrap();
         tx.fetch_all(sqlx::query(seen).bind(id)).await.unwrap()[0].get(0)
     };
-    assert_eq!((count(SYSTEM_TEAM).await, count(stage.team.id).await), (1, 0));
+    assert_eq!((count(SYSTEM_TEAM).await, count(fixture.team.id).await), (1, 0));
 }
 
 #[tokio::test]
 async fn an_invalid_name_or_input_is_refused_before_the_work() {
-    let stage = Stage::new().await;
+    let fixture = TeamFixture::new().await;
     let never = async |_: JobSession| -> JobResult { panic!("the work must not begin") };
-    let error = with_job_session(&stage.database, SessionSpec::new("Sync Roster"), never)
+    let error = with_job_session(&fixture.database, SessionSpec::new("Sync Roster"), never)
         .await
         .unwrap_err();
     assert!(error.to_string().contains("job_name"), "{error}");
     let pairs = std::collections::BTreeMap::from([((1, 2), 3)]);
-    let error = with_job_session(&stage.database, SessionSpec::new("a").input(&pairs), never)
+    let error = with_job_session(&fixture.database, SessionSpec::new("a").input(&pairs), never)
         .await
         .unwrap_err();
     assert!(error.to_string().contains("input"), "{error}");
@@ -244,9 +244,9 @@ async fn an_invalid_name_or_input_is_refused_before_the_work() {
 
 #[tokio::test]
 async fn each_action_takes_one_round_trip() {
-    let stage = Stage::new().await;
-    let database = stage.database.clone();
-    with_job_session(&stage.database, roster(&stage), |session| async move {
+    let fixture = TeamFixture::new().await;
+    let database = fixture.database.clone();
+    with_job_session(&fixture.database, roster(&fixture), |session| async move {
         let fetched = RosterAction::Fetched { players: 1 };
         session.add_actions(&vec![fetched.clone(); 999]).await?;
         let before = database.stats().round_trips();
@@ -260,16 +260,16 @@ async fn each_action_takes_one_round_trip() {
 
 #[tokio::test]
 async fn sessions_work_without_prepared_statements() {
-    let stage = Stage::new().await;
-    let options = stage.db.options().statement_cache(false);
-    let database = stage.db.connect(options, Consumers::none()).await;
-    let id = with_job_session(&database, roster(&stage), |session| async move {
+    let fixture = TeamFixture::new().await;
+    let options = fixture.db.options().statement_cache(false);
+    let database = fixture.db.connect(options, Consumers::none()).await;
+    let id = with_job_session(&database, roster(&fixture), |session| async move {
         session.add_action(&RosterAction::Fetched { players: 1 }).await?;
         Ok(session.id())
     })
     .await
     .unwrap();
-    let row = timeline(&mut stage.team.connection().await, id).await;
+    let row = timeline(&mut fixture.team.connection().await, id).await;
     assert_eq!(
         (&row["status"], row["actions"].as_array().unwrap().len()),
         (&json!("succeeded"), 1)

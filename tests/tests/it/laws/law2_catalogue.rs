@@ -339,7 +339,7 @@ async fn the_schema_of_another_version_is_not_compared() {
 }
 
 #[tokio::test]
-async fn an_open_policy_beside_another_versions_schema_is_a_warning() {
+async fn an_open_policy_with_another_versions_schema_is_a_warning() {
     let db = test_db().await;
     let mut owner = db.owner().await;
     owner

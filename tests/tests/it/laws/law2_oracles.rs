@@ -65,7 +65,7 @@ async fn every_unique_key_has_the_team_in_it() {
 }
 
 #[tokio::test]
-async fn a_foreign_key_does_not_tell_another_teams_row_from_none() {
+async fn a_foreign_key_does_not_reveal_another_teams_row() {
     let db = test_db().await;
     let (acme, rival) = (db.team("Acme").await, db.team("Rival").await);
     seed(&rival).await;

@@ -1,15 +1,15 @@
 //! Law 2: a run-time role can't act with the rights of the tables' owner, and can't block the owner's work.
 
 use daybook::tenancy::{Database, DatabaseOptions};
-use daybook_tests::{PATIENCE, eventually, migrations, refusal, test_db};
+use daybook_tests::{WAIT_LIMIT, eventually, migrations, refusal, test_db};
 use sqlx::{AssertSqlSafe, Connection as _, Executor};
 
 use super::law2_self_check::refusal_message;
 
 /// `insufficient_privilege`.
-const NO_RIGHT: &str = "42501";
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
 const OPENED: &str = "SELECT NOT relrowsecurity FROM pg_class WHERE oid = 'public.campaigns'::regclass";
-const EVIL: &str = "CREATE FUNCTION pg_temp.evil(v anyelement) RETURNS bool LANGUAGE plpgsql AS
+const MALICIOUS_FUNCTION: &str = "CREATE FUNCTION pg_temp.evil(v anyelement) RETURNS bool LANGUAGE plpgsql AS
     $$BEGIN EXECUTE 'ALTER TABLE public.campaigns DISABLE ROW LEVEL SECURITY'; RETURN true; END$$";
 
 #[tokio::test]
@@ -17,20 +17,20 @@ async fn the_run_time_role_creates_no_temporary_object() {
     let db = test_db().await;
     let mut app = db.app_connection().await;
     for sql in [
-        EVIL,
+        MALICIOUS_FUNCTION,
         "CREATE TEMP TABLE mine (id int)",
         "CREATE DOMAIN pg_temp.text AS pg_catalog.text",
     ] {
         let (code, message) = refusal(&mut app, sql).await.expect(sql);
-        assert_eq!(code, NO_RIGHT, "{sql}: {message}");
+        assert_eq!(code, INSUFFICIENT_PRIVILEGE, "{sql}: {message}");
     }
     let mut worker = db
         .owner_options()
         .options([("role", daybook_migration::rls::WORKER_ROLE)]);
     worker = worker.application_name("worker");
     let mut worker = sqlx::ConnectOptions::connect(&worker).await.unwrap();
-    let (code, message) = refusal(&mut worker, EVIL).await.expect("refused");
-    assert_eq!(code, NO_RIGHT, "{message}");
+    let (code, message) = refusal(&mut worker, MALICIOUS_FUNCTION).await.expect("refused");
+    assert_eq!(code, INSUFFICIENT_PRIVILEGE, "{message}");
 }
 
 /// Even with the right TEMP, which an administrator may have granted again, the functions find no object of the caller.
@@ -53,7 +53,7 @@ async fn a_temporary_type_is_not_found_by_a_function_that_runs_as_its_owner() {
         ("uuid", "pg_catalog.uuid"),
     ] {
         let mut app = db.app_connection().await;
-        app.execute(EVIL).await.unwrap();
+        app.execute(MALICIOUS_FUNCTION).await.unwrap();
         let domain = format!("CREATE DOMAIN pg_temp.\"{name}\" AS {of} CHECK (pg_temp.evil(VALUE))");
         app.execute(AssertSqlSafe(domain)).await.unwrap();
         // One more month than exists, so that the whole function runs.
@@ -88,7 +88,7 @@ async fn functions_can_only_be_called_by_the_roles_that_need_them() {
         "SELECT daybook_enter_person(gen_random_uuid(), 'a', 'b')",
     ] {
         let (code, message) = refusal(&mut worker, call).await.expect(call);
-        assert_eq!(code, NO_RIGHT, "{message}");
+        assert_eq!(code, INSUFFICIENT_PRIVILEGE, "{message}");
     }
     let mut app = db.app_connection().await;
     for call in [
@@ -96,7 +96,7 @@ async fn functions_can_only_be_called_by_the_roles_that_need_them() {
         "SELECT graphile_worker.add_job('note', '{}')",
     ] {
         let (code, message) = refusal(&mut app, call).await.expect(call);
-        assert_eq!(code, NO_RIGHT, "{message}");
+        assert_eq!(code, INSUFFICIENT_PRIVILEGE, "{message}");
     }
 }
 
@@ -190,13 +190,13 @@ async fn only_the_owner_can_block_migrations_and_partitions() {
     .await
     .unwrap();
     let (migrations, owner) = (migrations(), db.owner_options());
-    let status = tokio::time::timeout(PATIENCE, migrations.status(&owner))
+    let status = tokio::time::timeout(WAIT_LIMIT, migrations.status(&owner))
         .await
         .expect("migrations waited for a lock that any role can hold");
     assert!(status.unwrap().pending.is_empty());
     let mut other = db.app_connection().await;
     let made = sqlx::query_scalar("SELECT daybook_ensure_event_partitions(5)").fetch_one(&mut other);
-    let made: i32 = tokio::time::timeout(PATIENCE, made)
+    let made: i32 = tokio::time::timeout(WAIT_LIMIT, made)
         .await
         .expect("partitions waited for a lock that any role can hold")
         .unwrap();
@@ -210,7 +210,7 @@ async fn only_the_owner_can_block_migrations_and_partitions() {
         "BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE",
     ] {
         let (code, message) = refusal(&mut other, lock).await.expect(lock);
-        assert_eq!(code, NO_RIGHT, "{message}");
+        assert_eq!(code, INSUFFICIENT_PRIVILEGE, "{message}");
         other.execute("ROLLBACK").await.unwrap();
     }
 }

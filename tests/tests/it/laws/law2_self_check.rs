@@ -86,7 +86,7 @@ async fn a_role_with_bypassrls_is_refused() {
 }
 
 /// Creates a login that is a member of `roles`, connects with it, and returns the result; `None` without a superuser.
-async fn tried_as_member_of(name: &str, roles: &[&str]) -> Option<Result<(), String>> {
+async fn connect_as_member_of(name: &str, roles: &[&str]) -> Option<Result<(), String>> {
     let db = test_db().await;
     let superuser = db.superuser_options()?;
     let login = format!("{name}_{}", std::process::id());
@@ -108,7 +108,7 @@ async fn tried_as_member_of(name: &str, roles: &[&str]) -> Option<Result<(), Str
 
 #[tokio::test]
 async fn a_login_that_is_only_in_the_run_time_role_is_accepted() {
-    let Some(outcome) = tried_as_member_of("plain", &["daybook_app"]).await else {
+    let Some(outcome) = connect_as_member_of("plain", &["daybook_app"]).await else {
         daybook_tests::skip_without("a superuser of the server that DAYBOOK_TEST_DATABASE_URL names");
         return;
     };
@@ -122,7 +122,7 @@ async fn a_login_that_could_become_a_role_that_sees_more_is_refused_by_that_role
         ("owning", "daybook_owner", "owns tables"),
         ("ruling", "postgres", "is a superuser"),
     ] {
-        let Some(outcome) = tried_as_member_of(name, &["daybook_app", role]).await else {
+        let Some(outcome) = connect_as_member_of(name, &["daybook_app", role]).await else {
             daybook_tests::skip_without("a superuser of the server that DAYBOOK_TEST_DATABASE_URL names");
             return;
         };

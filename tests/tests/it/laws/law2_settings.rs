@@ -10,7 +10,7 @@ use daybook_tests::{test_db, widget};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 /// Returns the settings in the session of the pool's only connection, and the number of rows that it sees.
-async fn left(database: &Database, next: &TestMember) -> (String, i64) {
+async fn settings_and_rows_left(database: &Database, next: &TestMember) -> (String, i64) {
     let tx = database.begin(&next.context).await.unwrap();
     // Outside a transaction, so that only settings of the session are seen.
     tx.execute_unprepared("ROLLBACK").await.unwrap();
@@ -22,8 +22,11 @@ async fn left(database: &Database, next: &TestMember) -> (String, i64) {
         (SELECT count(*) FROM widgets) AS rows";
     let row = tx.query_one_raw(Statement::from_string(DbBackend::Postgres, sql));
     let row = row.await.unwrap().unwrap();
-    let left: String = row.try_get("", "left").unwrap();
-    (left.trim().to_owned(), row.try_get("", "rows").unwrap())
+    let settings_and_rows_left: String = row.try_get("", "left").unwrap();
+    (
+        settings_and_rows_left.trim().to_owned(),
+        row.try_get("", "rows").unwrap(),
+    )
 }
 
 /// Returns an entry with an API key of the team.
@@ -67,10 +70,10 @@ async fn a_connection_keeps_no_setting_of_the_transaction_before() {
             } else {
                 tx.rollback().await.unwrap();
             }
-            assert_eq!(left(&database, &bob).await, clean, "{entry:?}");
+            assert_eq!(settings_and_rows_left(&database, &bob).await, clean, "{entry:?}");
         }
     }
     // A transaction without a team sets one person.
     database.own_teams("issuer", "ada").await.unwrap();
-    assert_eq!(left(&database, &bob).await, clean);
+    assert_eq!(settings_and_rows_left(&database, &bob).await, clean);
 }

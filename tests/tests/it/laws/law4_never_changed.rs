@@ -2,22 +2,22 @@
 
 use daybook::assert_events;
 use daybook::testing::{TestDb, TestTeam};
-use daybook_tests::{Stage, eventually, refusal};
+use daybook_tests::{TeamFixture, eventually, refusal};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 
 /// `insufficient_privilege`: for `daybook_app`.
-const NO_RIGHT: &str = "42501";
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
 /// `restrict_violation`: raised by the triggers.
-const NEVER: &str = "23001";
+const RESTRICT_VIOLATION: &str = "23001";
 
 /// Returns a team with an event, and a connection of the owner that has entered the team.
-async fn recorded() -> (Stage, PgConnection) {
-    let stage = Stage::new().await;
-    stage.widget("w").await;
-    let mut owner = stage.db.owner().await;
-    enter(&mut owner, &stage.team).await;
-    (stage, owner)
+async fn recorded() -> (TeamFixture, PgConnection) {
+    let fixture = TeamFixture::new().await;
+    fixture.widget("w").await;
+    let mut owner = fixture.db.owner().await;
+    enter(&mut owner, &fixture.team).await;
+    (fixture, owner)
 }
 
 async fn enter(connection: &mut PgConnection, team: &TestTeam) {
@@ -56,36 +56,36 @@ const CHANGES: [&str; 4] = [
 
 #[tokio::test]
 async fn the_run_time_role_has_no_right_to_change_events() {
-    let (stage, _owner) = recorded().await;
-    let mut app = stage.team.connection().await;
+    let (fixture, _owner) = recorded().await;
+    let mut app = fixture.team.connection().await;
     for sql in CHANGES {
-        refused_with(&mut app, sql, NO_RIGHT).await;
+        refused_with(&mut app, sql, INSUFFICIENT_PRIVILEGE).await;
     }
     let upsert = "INSERT INTO events SELECT * FROM events ON CONFLICT (team_id, id) DO UPDATE SET object_label = 'x'";
-    refused_with(&mut app, upsert, NO_RIGHT).await;
-    refused_with(&mut app, "SELECT FROM events FOR UPDATE", NO_RIGHT).await;
-    assert_events!(stage.team, ["CREATED widget “w”"]);
+    refused_with(&mut app, upsert, INSUFFICIENT_PRIVILEGE).await;
+    refused_with(&mut app, "SELECT FROM events FOR UPDATE", INSUFFICIENT_PRIVILEGE).await;
+    assert_events!(fixture.team, ["CREATED widget “w”"]);
 }
 
 #[tokio::test]
 async fn the_owner_is_refused_too() {
-    let (stage, mut owner) = recorded().await;
+    let (fixture, mut owner) = recorded().await;
     for sql in CHANGES {
-        refused_with(&mut owner, sql, NEVER).await;
+        refused_with(&mut owner, sql, RESTRICT_VIOLATION).await;
     }
     let upsert = "INSERT INTO events SELECT * FROM events ON CONFLICT (team_id, id) DO UPDATE SET object_label = 'x'";
-    refused_with(&mut owner, upsert, NEVER).await;
-    assert_events!(stage.team, ["CREATED widget “w”"]);
+    refused_with(&mut owner, upsert, RESTRICT_VIOLATION).await;
+    assert_events!(fixture.team, ["CREATED widget “w”"]);
 }
 
 #[tokio::test]
 async fn a_partition_can_not_be_changed_by_its_own_name() {
-    let (stage, mut owner) = recorded().await;
-    let partitions = partitions(&stage.db).await;
+    let (fixture, mut owner) = recorded().await;
+    let partitions = partitions(&fixture.db).await;
     assert!(partitions.contains(&"events_default".to_owned()), "{partitions:?}");
-    let mut app = stage.team.connection().await;
+    let mut app = fixture.team.connection().await;
     for partition in partitions {
-        refused_with(&mut owner, &format!("TRUNCATE {partition}"), NEVER).await;
+        refused_with(&mut owner, &format!("TRUNCATE {partition}"), RESTRICT_VIOLATION).await;
         // With forced row-level security and no policy, no row can be changed.
         for sql in [
             format!("DELETE FROM {partition}"),
@@ -93,31 +93,31 @@ async fn a_partition_can_not_be_changed_by_its_own_name() {
         ] {
             let done = owner.execute(AssertSqlSafe(sql.clone())).await.unwrap();
             assert_eq!(done.rows_affected(), 0, "{sql}");
-            refused_with(&mut app, &sql, NO_RIGHT).await;
+            refused_with(&mut app, &sql, INSUFFICIENT_PRIVILEGE).await;
         }
-        refused_with(&mut app, &format!("TRUNCATE {partition}"), NO_RIGHT).await;
+        refused_with(&mut app, &format!("TRUNCATE {partition}"), INSUFFICIENT_PRIVILEGE).await;
         // Even if the owner is given a policy there, the trigger refuses the change.
         let policy = format!("CREATE POLICY opened ON {partition} USING (true)");
         owner.execute(AssertSqlSafe(policy)).await.unwrap();
         let rows = daybook_tests::count(&mut owner, &partition).await;
         if rows > 0 {
-            refused_with(&mut owner, &format!("DELETE FROM {partition}"), NEVER).await;
+            refused_with(&mut owner, &format!("DELETE FROM {partition}"), RESTRICT_VIOLATION).await;
             refused_with(
                 &mut owner,
                 &format!("UPDATE {partition} SET object_label = 'another'"),
-                NEVER,
+                RESTRICT_VIOLATION,
             )
             .await;
         }
     }
-    assert_events!(stage.team, ["CREATED widget “w”"]);
+    assert_events!(fixture.team, ["CREATED widget “w”"]);
 }
 
 /// A cascade runs with the rights of the table's owner, without the policies. No foreign key cascades to events; if
 /// there were one, the triggers would refuse the change.
 #[tokio::test]
 async fn a_cascade_is_stopped() {
-    let (stage, mut owner) = recorded().await;
+    let (fixture, mut owner) = recorded().await;
     let id: String = sqlx::query_scalar("SELECT object_id FROM events")
         .fetch_one(&mut owner)
         .await
@@ -131,9 +131,9 @@ async fn a_cascade_is_stopped() {
     ] {
         owner.execute(AssertSqlSafe(sql)).await.unwrap();
     }
-    refused_with(&mut owner, "DELETE FROM parents", NEVER).await;
-    refused_with(&mut owner, "UPDATE parents SET id = 'another'", NEVER).await;
-    refused_with(&mut owner, "TRUNCATE parents CASCADE", NEVER).await;
+    refused_with(&mut owner, "DELETE FROM parents", RESTRICT_VIOLATION).await;
+    refused_with(&mut owner, "UPDATE parents SET id = 'another'", RESTRICT_VIOLATION).await;
+    refused_with(&mut owner, "TRUNCATE parents CASCADE", RESTRICT_VIOLATION).await;
     for (action, verb) in [
         ("SET NULL", "DELETE FROM parents"),
         ("SET DEFAULT", "DELETE FROM parents"),
@@ -143,43 +143,48 @@ async fn a_cascade_is_stopped() {
              ALTER TABLE events ADD CONSTRAINT to_parents FOREIGN KEY (object_id) REFERENCES parents ON DELETE {action}"
         );
         sqlx::raw_sql(AssertSqlSafe(again)).execute(&mut owner).await.unwrap();
-        refused_with(&mut owner, verb, NEVER).await;
+        refused_with(&mut owner, verb, RESTRICT_VIOLATION).await;
     }
-    assert_events!(stage.team, ["CREATED widget “w”"]);
+    assert_events!(fixture.team, ["CREATED widget “w”"]);
 }
 
 #[tokio::test]
 async fn replication_mode_does_not_bypass_the_triggers() {
-    let (stage, mut owner) = recorded().await;
-    refused_with(&mut owner, "SET session_replication_role = replica", NO_RIGHT).await;
+    let (fixture, mut owner) = recorded().await;
+    refused_with(
+        &mut owner,
+        "SET session_replication_role = replica",
+        INSUFFICIENT_PRIVILEGE,
+    )
+    .await;
     // A superuser may set it, and is not subject to row-level security: only the triggers protect events.
-    if let Some(superuser) = stage.db.superuser_options() {
+    if let Some(superuser) = fixture.db.superuser_options() {
         let mut superuser = superuser.connect().await.unwrap();
         superuser
             .execute("SET session_replication_role = replica")
             .await
             .unwrap();
         for sql in CHANGES {
-            refused_with(&mut superuser, sql, NEVER).await;
+            refused_with(&mut superuser, sql, RESTRICT_VIOLATION).await;
         }
-        for partition in partitions(&stage.db).await {
-            refused_with(&mut superuser, &format!("TRUNCATE {partition}"), NEVER).await;
+        for partition in partitions(&fixture.db).await {
+            refused_with(&mut superuser, &format!("TRUNCATE {partition}"), RESTRICT_VIOLATION).await;
         }
     }
-    assert_events!(stage.team, ["CREATED widget “w”"]);
+    assert_events!(fixture.team, ["CREATED widget “w”"]);
 }
 
 /// The function that creates a partition sets what the partition does not inherit from its parent.
 #[tokio::test]
 async fn a_later_partition_is_protected_like_the_first() {
-    let (stage, mut owner) = recorded().await;
-    let before = partitions(&stage.db).await.len();
-    let mut app = stage.db.app_connection().await;
+    let (fixture, mut owner) = recorded().await;
+    let before = partitions(&fixture.db).await.len();
+    let mut app = fixture.db.app_connection().await;
     let made: i32 = sqlx::query_scalar("SELECT daybook_ensure_event_partitions(24)")
         .fetch_one(&mut app)
         .await
         .unwrap();
-    let partitions = partitions(&stage.db).await;
+    let partitions = partitions(&fixture.db).await;
     assert_eq!((made, partitions.len()), (21, before + 21));
     let again: i32 = sqlx::query_scalar("SELECT daybook_ensure_event_partitions(24)")
         .fetch_one(&mut app)
@@ -202,42 +207,42 @@ async fn a_later_partition_is_protected_like_the_first() {
             forced && row_trigger && truncate_trigger && owner_is_ours,
             "{partition}"
         );
-        refused_with(&mut owner, &format!("TRUNCATE {partition}"), NEVER).await;
+        refused_with(&mut owner, &format!("TRUNCATE {partition}"), RESTRICT_VIOLATION).await;
     }
     // Only the owner can attach tables.
     let attach = "SELECT daybook_attach_event_partition('mine', 'DEFAULT')";
-    refused_with(&mut app, attach, NO_RIGHT).await;
+    refused_with(&mut app, attach, INSUFFICIENT_PRIVILEGE).await;
     refused_with(&mut app, "SELECT daybook_ensure_event_partitions(25)", "P0001").await;
 }
 
 /// A partition can't be attached while the default one has rows of its month; other months' partitions can.
 #[tokio::test]
 async fn a_wrong_clock_does_not_block_other_months_partitions() {
-    let (stage, mut owner) = recorded().await;
+    let (fixture, mut owner) = recorded().await;
     let insert = format!(
         "INSERT INTO events (team_id, id, event_type, object_type, object_id, object_label, threadable, actor_kind,
              actor_name, event_data, schema_version, correlation_id)
          SELECT '{0}', daybook_uuid7_floor(date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
                  + interval '5 months 3 days'),
              'CREATED', 'w', 'wild', 'w', true, 'system', 't', '{{}}', 0, '{0}'",
-        stage.team.id,
+        fixture.team.id,
     );
     owner.execute(AssertSqlSafe(insert)).await.unwrap();
-    let mut app = stage.db.app_connection().await;
+    let mut app = fixture.db.app_connection().await;
     // Months 4 to 7 are missing; the fifth stays so.
     let made: i32 = sqlx::query_scalar("SELECT daybook_ensure_event_partitions(7)")
         .fetch_one(&mut app)
         .await
         .unwrap();
     assert_eq!(made, 3);
-    assert_eq!(stage.team.events().await.len(), 2, "nothing is lost");
+    assert_eq!(fixture.team.events().await.len(), 2, "nothing is lost");
 }
 
 /// An event goes to the partition of its month. An event from a wrong clock goes to the default partition and isn't
 /// lost.
 #[tokio::test]
 async fn an_event_goes_to_its_months_partition_or_to_the_default_one() {
-    let (stage, mut owner) = recorded().await;
+    let (fixture, mut owner) = recorded().await;
     let landed = |id: &'static str| format!("SELECT tableoid::regclass::text FROM events WHERE object_id = '{id}'");
     for (object, millis) in [("wild", u64::MAX >> 16), ("old", 0)] {
         let insert = format!(
@@ -245,7 +250,7 @@ async fn an_event_goes_to_its_months_partition_or_to_the_default_one() {
                  actor_name, event_data, schema_version, correlation_id)
              VALUES ('{0}', '{1:08x}-{2:04x}-7000-8000-000000000000', 'CREATED', 'w', '{object}', 'w', true, 'system',
                  't', '{{}}', 0, '{0}')",
-            stage.team.id,
+            fixture.team.id,
             millis >> 16,
             millis & 0xffff,
         );
@@ -258,7 +263,7 @@ async fn an_event_goes_to_its_months_partition_or_to_the_default_one() {
     }
     owner.execute("SELECT pg_stat_force_next_flush()").await.unwrap();
     eventually("both are reported", async || {
-        daybook::events::ensure_partitions(&stage.database).await.unwrap() == 2
+        daybook::events::ensure_partitions(&fixture.database).await.unwrap() == 2
     })
     .await;
     // By the event's own time, not by the current one: a month may end between the two.

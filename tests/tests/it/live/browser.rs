@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::response::Html;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use daybook_tests::PATIENCE;
+use daybook_tests::WAIT_LIMIT;
 use daybook_tests::http::TestApp;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::Scene;
+use super::LiveFixture;
 
 /// A headless browser that ends with the test.
 pub struct Browser {
@@ -108,7 +108,7 @@ async fn a_page_follows_a_thread_and_resumes_after_a_cut() {
         daybook_tests::skip_without("Chromium");
         return;
     };
-    let scene = Scene::new().await;
+    let fixture = LiveFixture::new().await;
     let (sender, mut shown) = mpsc::unbounded_channel::<(u64, Vec<i64>)>();
     let page = format!(
         "<!doctype html><script>const team = '{}', token = '{}';
@@ -119,12 +119,12 @@ async fn a_page_follows_a_thread_and_resumes_after_a_cut() {
          }});
          {}
          follow('{}');</script>",
-        scene.grace.team_id,
-        scene.grace.credential.as_deref().unwrap(),
+        fixture.grace.team_id,
+        fixture.grace.credential.as_deref().unwrap(),
         snippet(),
-        scene.thread_id(),
+        fixture.thread_id(),
     );
-    let service = TestApp::serve(&scene.app, |router| {
+    let service = TestApp::serve(&fixture.app, |router| {
         let report = post(async move |Json(showing): Json<(u64, Vec<i64>)>| sender.send(showing).is_ok().to_string());
         let page = get(move || std::future::ready(Html(page.clone())));
         Router::new()
@@ -139,7 +139,7 @@ async fn a_page_follows_a_thread_and_resumes_after_a_cut() {
     let mut last = 0;
     let mut next = async || {
         loop {
-            let (time, seqs) = timeout(PATIENCE, shown.recv())
+            let (time, seqs) = timeout(WAIT_LIMIT, shown.recv())
                 .await
                 .expect("the page reports")
                 .unwrap();
@@ -151,11 +151,11 @@ async fn a_page_follows_a_thread_and_resumes_after_a_cut() {
     };
 
     assert_eq!(next().await, [1]);
-    scene.budget("200").await;
+    fixture.change_budget("200").await;
     assert_eq!(next().await, [2]);
     proxy.cut().await;
-    scene.budget("300").await;
-    scene.budget("400").await;
+    fixture.change_budget("300").await;
+    fixture.change_budget("400").await;
     let mut seen = Vec::new();
     while seen.len() < 2 {
         seen.extend(next().await);

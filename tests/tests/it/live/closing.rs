@@ -7,25 +7,25 @@ use tokio::io::AsyncWriteExt as _;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-use super::Scene;
+use super::LiveFixture;
 
 #[tokio::test]
 async fn a_client_that_closes_is_answered_with_its_own_code() {
-    let scene = Scene::new().await;
+    let fixture = LiveFixture::new().await;
     for code in [1000, 1001, 4000] {
-        let mut live = scene.live(&scene.grace).await;
+        let mut live = fixture.connect(&fixture.grace).await;
         let frame = CloseFrame {
             code: code.into(),
             reason: "done".into(),
         };
         live.0.send(Message::Close(Some(frame))).await.unwrap();
-        assert_eq!(live.closed().await.0, code);
+        assert_eq!(live.wait_for_close().await.0, code);
         assert!(live.0.next().await.is_none(), "then the connection is closed");
     }
-    let mut live = scene.live(&scene.grace).await;
+    let mut live = fixture.connect(&fixture.grace).await;
     live.0.send(Message::Close(None)).await.unwrap();
     assert!(matches!(live.0.next().await, Some(Ok(Message::Close(None)))));
-    daybook_tests::eventually("all sockets are closed", async || scene.app.live.open_sockets() == 0).await;
+    daybook_tests::eventually("all sockets are closed", async || fixture.app.live.open_sockets() == 0).await;
 }
 
 /// Encodes a client's frame, masked with zeros.
@@ -37,7 +37,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn an_invalid_frame_closes_the_socket_with_its_code() {
-    let scene = Scene::new().await;
+    let fixture = LiveFixture::new().await;
     for (name, bytes, code) in [
         ("a text that is not UTF-8", frame(0x81, b"\xff\xfe"), 1007),
         (
@@ -58,20 +58,20 @@ async fn an_invalid_frame_closes_the_socket_with_its_code() {
         ),
         ("a close whose reason is not UTF-8", frame(0x88, b"\x03\xe8\xff"), 1007),
     ] {
-        let mut live = scene.live(&scene.grace).await;
+        let mut live = fixture.connect(&fixture.grace).await;
         live.0.get_mut().write_all(&bytes).await.unwrap();
-        assert_eq!(live.closed().await.0, code, "{name}");
+        assert_eq!(live.wait_for_close().await.0, code, "{name}");
     }
-    daybook_tests::eventually("all sockets are closed", async || scene.app.live.open_sockets() == 0).await;
-    let events = scene.app.wide_events().await;
+    daybook_tests::eventually("all sockets are closed", async || fixture.app.live.open_sockets() == 0).await;
+    let events = fixture.app.wide_events().await;
     let codes = events.iter().filter(|event| event["close_code"] == 1007);
     assert_eq!(codes.count(), 3);
 }
 
 #[tokio::test]
 async fn an_invalid_websocket_key_is_rejected() {
-    let scene = Scene::new().await;
-    let request = || LiveClient::request(scene.address, &scene.grace, "");
+    let fixture = LiveFixture::new().await;
+    let request = || LiveClient::request(fixture.address, &fixture.grace, "");
     for key in [
         "",
         "short",
@@ -83,21 +83,21 @@ async fn an_invalid_websocket_key_is_rejected() {
         request
             .headers_mut()
             .insert("sec-websocket-key", HeaderValue::from_static(key));
-        let (status, problem) = LiveClient::try_connect(scene.address, request).await.unwrap_err();
+        let (status, problem) = LiveClient::try_connect(fixture.address, request).await.unwrap_err();
         assert_eq!(status, 400, "{key:?}: {problem}");
         assert!(
             problem["detail"].as_str().unwrap().contains("Sec-WebSocket-Key"),
             "{problem}"
         );
     }
-    let own = format!("http://{}", scene.address);
+    let own = format!("http://{}", fixture.address);
     for (name, value) in [("origin", "https://evil.example"), ("authorization", "Bearer x")] {
         let mut request = request();
         request
             .headers_mut()
             .insert("origin", HeaderValue::from_str(&own).unwrap());
         request.headers_mut().append(name, HeaderValue::from_static(value));
-        let (status, problem) = LiveClient::try_connect(scene.address, request).await.unwrap_err();
+        let (status, problem) = LiveClient::try_connect(fixture.address, request).await.unwrap_err();
         assert_eq!(status, 400, "{name}: {problem}");
     }
 }

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use daybook_tests::live::LiveClient;
-use daybook_tests::somebody_waits_for_a_lock;
+use daybook_tests::wait_for_blocked_session;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Executor as _};
 
-use super::Scene;
+use super::LiveFixture;
 
 /// Maximum number of rows of a page.
 const PAGE_ROWS: i32 = 200;
@@ -39,16 +39,16 @@ const SESSIONS: Feed = Feed {
 };
 
 impl Feed {
-    async fn write(&self, scene: &Scene, connection: &mut PgConnection, name: &str, rows: i32) {
-        let query = sqlx::query(self.insert).bind(scene.app.team.id).bind(name).bind(rows);
+    async fn write(&self, fixture: &LiveFixture, connection: &mut PgConnection, name: &str, rows: i32) {
+        let query = sqlx::query(self.insert).bind(fixture.app.team.id).bind(name).bind(rows);
         query.execute(connection).await.unwrap();
     }
 
     /// Inserts a row in a transaction that stays open.
-    async fn open(&self, scene: &Scene, name: &str) -> PgConnection {
-        let mut connection = scene.app.team.connection().await;
+    async fn open(&self, fixture: &LiveFixture, name: &str) -> PgConnection {
+        let mut connection = fixture.app.team.connection().await;
         connection.execute("BEGIN").await.unwrap();
-        self.write(scene, &mut connection, name, 1).await;
+        self.write(fixture, &mut connection, name, 1).await;
         connection
     }
 
@@ -67,38 +67,38 @@ impl Feed {
 }
 
 async fn a_slow_transaction_is_not_skipped(feed: Feed) {
-    let scene = Scene::new().await;
-    let mut grace = scene.live(&scene.grace).await;
+    let fixture = LiveFixture::new().await;
+    let mut grace = fixture.connect(&fixture.grace).await;
     grace.follow(feed.subscribe(None)).await;
-    let mut slow = feed.open(&scene, "slow").await;
-    let mut others = scene.app.team.connection().await;
-    feed.write(&scene, &mut others, "quick", 1).await;
+    let mut slow = feed.open(&fixture, "slow").await;
+    let mut others = fixture.app.team.connection().await;
+    feed.write(&fixture, &mut others, "quick", 1).await;
     assert_eq!(feed.name_in(&grace.next().await), "quick1");
     slow.execute("COMMIT").await.unwrap();
     assert_eq!(feed.name_in(&grace.next().await), "slow1");
-    assert!(grace.until_pong().await.is_empty());
+    assert!(grace.frames_until_pong().await.is_empty());
 }
 
 /// The first open transaction has a lower number than all rows that are read, the second one a number between two
 /// pages. Both commit after the first page was read.
 async fn rows_that_commit_between_pages_are_sent_once(feed: Feed) {
-    let scene = Scene::new().await;
-    let mut grace = scene.live(&scene.grace).await;
+    let fixture = LiveFixture::new().await;
+    let mut grace = fixture.connect(&fixture.grace).await;
     let cursor = grace.follow(feed.subscribe(None)).await["cursor"].clone();
     drop(grace);
-    let mut early = feed.open(&scene, "early").await;
-    let mut others = scene.app.team.connection().await;
+    let mut early = feed.open(&fixture, "early").await;
+    let mut others = fixture.app.team.connection().await;
     let mut middle = None;
     let parts = 12;
     for part in 0..parts {
         if part == parts / 2 {
-            middle = Some(feed.open(&scene, "middle").await);
+            middle = Some(feed.open(&fixture, "middle").await);
         }
-        feed.write(&scene, &mut others, &format!("part{part}_"), PAGE_ROWS)
+        feed.write(&fixture, &mut others, &format!("part{part}_"), PAGE_ROWS)
             .await;
     }
     // A client with a small receive buffer takes one page at a time.
-    let mut again = LiveClient::connect_narrow(scene.address, &scene.grace).await;
+    let mut again = LiveClient::connect_with_small_buffer(fixture.address, &fixture.grace).await;
     again.follow(feed.subscribe(Some(&cursor))).await;
     let mut seen = BTreeMap::from([(feed.name_in(&again.next().await), 1)]);
     for open in [&mut early, &mut middle.unwrap()] {
@@ -107,7 +107,7 @@ async fn rows_that_commit_between_pages_are_sent_once(feed: Feed) {
     while seen.len() < usize::try_from(parts * PAGE_ROWS).unwrap() + 2 {
         *seen.entry(feed.name_in(&again.next().await)).or_default() += 1;
     }
-    assert!(again.until_pong().await.is_empty());
+    assert!(again.frames_until_pong().await.is_empty());
     let several: Vec<_> = seen.iter().filter(|(_, times)| **times != 1).collect();
     assert!(several.is_empty(), "not sent exactly once: {several:?}");
 }
@@ -136,25 +136,25 @@ async fn sessions_that_commit_between_two_pages_are_sent_once() {
 /// elsewhere.
 #[tokio::test]
 async fn a_read_for_a_cancelled_subscription_does_not_change_the_next_one() {
-    let scene = Scene::new().await;
-    let mut grace = scene.live(&scene.grace).await;
+    let fixture = LiveFixture::new().await;
+    let mut grace = fixture.connect(&fixture.grace).await;
     let cursor = grace.follow(RUNS.subscribe(None)).await["cursor"].clone();
     drop(grace);
-    let mut writer = scene.app.team.connection().await;
-    RUNS.write(&scene, &mut writer, "missed", 1).await;
+    let mut writer = fixture.app.team.connection().await;
+    RUNS.write(&fixture, &mut writer, "missed", 1).await;
 
-    let mut owner = scene.app.db.owner().await;
+    let mut owner = fixture.app.db.owner().await;
     let mut holding = owner.begin().await.unwrap();
     holding
         .execute("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")
         .await
         .unwrap();
-    let mut again = scene.live(&scene.grace).await;
+    let mut again = fixture.connect(&fixture.grace).await;
     again.send(RUNS.subscribe(None)).await;
-    somebody_waits_for_a_lock(&scene.app.db).await;
+    wait_for_blocked_session(&fixture.app.db).await;
     again.send(json!({"type": "unsubscribe", "topic": RUNS.topic})).await;
     again.send(RUNS.subscribe(Some(&cursor))).await;
-    let frames = again.until_pong().await;
+    let frames = again.frames_until_pong().await;
     assert_eq!(frames, [json!({"type": "unsubscribed", "topic": RUNS.topic})]);
     holding.rollback().await.unwrap();
     let subscribed = again.next().await;

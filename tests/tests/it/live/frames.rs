@@ -3,17 +3,17 @@
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::{Scene, texts};
+use super::{LiveFixture, texts};
 
 #[tokio::test]
 async fn a_thread_is_replayed_from_the_given_position_and_then_followed() {
-    let scene = Scene::new().await;
-    scene.budget("200").await;
-    let mut grace = scene.live(&scene.grace).await;
-    let subscribed = grace.follow_thread(scene.thread_id(), Some(1)).await;
+    let fixture = LiveFixture::new().await;
+    fixture.change_budget("200").await;
+    let mut grace = fixture.connect(&fixture.grace).await;
+    let subscribed = grace.follow_thread(fixture.thread_id(), Some(1)).await;
     assert_eq!(
         subscribed,
-        json!({"type": "subscribed", "topic": format!("thread:{}", scene.thread_id()), "seq": 2, "revision": 0})
+        json!({"type": "subscribed", "topic": format!("thread:{}", fixture.thread_id()), "seq": 2, "revision": 0})
     );
     let replayed = grace.next().await;
     assert_eq!(replayed["type"], "thread-messages:created");
@@ -24,23 +24,23 @@ async fn a_thread_is_replayed_from_the_given_position_and_then_followed() {
     assert_eq!((&replayed["seq"], &replayed["revision"]), (&json!(2), &json!(0)));
     assert_eq!(replayed["thread"]["object_label"], "Spring");
 
-    scene.budget("300").await;
+    fixture.change_budget("300").await;
     assert_eq!(
         texts(&grace.next().await),
         ["3 Ada changed budget of campaign “Spring” from 200 to 300"]
     );
-    scene.ada.comment(&scene.thread, "well then").await;
+    fixture.ada.comment(&fixture.thread, "well then").await;
     assert_eq!(texts(&grace.next().await), ["4 well then"]);
-    assert!(grace.until_pong().await.is_empty());
+    assert!(grace.frames_until_pong().await.is_empty());
 }
 
 #[tokio::test]
 async fn without_a_position_only_new_messages_are_sent() {
-    let scene = Scene::new().await;
-    let mut grace = scene.live(&scene.grace).await;
-    let subscribed = grace.follow_thread(scene.thread_id(), None).await;
+    let fixture = LiveFixture::new().await;
+    let mut grace = fixture.connect(&fixture.grace).await;
+    let subscribed = grace.follow_thread(fixture.thread_id(), None).await;
     assert_eq!(subscribed["seq"], 1);
-    scene.budget("200").await;
+    fixture.change_budget("200").await;
     assert_eq!(
         texts(&grace.next().await),
         ["2 Ada changed budget of campaign “Spring” from 100 to 200"]
@@ -49,17 +49,17 @@ async fn without_a_position_only_new_messages_are_sent() {
 
 #[tokio::test]
 async fn changed_comments_are_sent_and_replayed_after_a_reconnect() {
-    let scene = Scene::new().await;
+    let fixture = LiveFixture::new().await;
     let comment = format!(
         "{}/messages/{}",
-        scene.thread,
-        scene.ada.comment(&scene.thread, "teh").await["seq"]
+        fixture.thread,
+        fixture.ada.comment(&fixture.thread, "teh").await["seq"]
     );
-    let other = scene.ada.comment(&scene.thread, "oops").await["seq"].clone();
-    let mut grace = scene.live(&scene.grace).await;
-    grace.follow_thread(scene.thread_id(), None).await;
+    let other = fixture.ada.comment(&fixture.thread, "oops").await["seq"].clone();
+    let mut grace = fixture.connect(&fixture.grace).await;
+    grace.follow_thread(fixture.thread_id(), None).await;
 
-    scene
+    fixture
         .ada
         .patch(&comment, json!({"body": "the"}))
         .if_match("*")
@@ -71,9 +71,9 @@ async fn changed_comments_are_sent_and_replayed_after_a_reconnect() {
         (texts(&updated), &updated["revision"], &updated["seq"]),
         (vec!["2 the".to_owned()], &json!(1), &json!(3))
     );
-    let taken_back = scene
+    let taken_back = fixture
         .ada
-        .delete(&format!("{}/messages/{other}", scene.thread))
+        .delete(&format!("{}/messages/{other}", fixture.thread))
         .if_match("*");
     taken_back.await.is(StatusCode::NO_CONTENT);
     let deleted = grace.next().await;
@@ -83,8 +83,8 @@ async fn changed_comments_are_sent_and_replayed_after_a_reconnect() {
         (vec!["3 —".to_owned()], &json!(2))
     );
 
-    let mut again = scene.live(&scene.grace).await;
-    let topic = format!("thread:{}", scene.thread_id());
+    let mut again = fixture.connect(&fixture.grace).await;
+    let topic = format!("thread:{}", fixture.thread_id());
     again
         .follow(json!({"type": "subscribe", "topic": topic, "seq": 2, "revision": 0}))
         .await;
@@ -98,14 +98,14 @@ async fn changed_comments_are_sent_and_replayed_after_a_reconnect() {
         (vec!["2 the".to_owned()], &json!("thread-messages:updated"))
     );
     assert_eq!(changed["revision"], 2, "the other change came with its message");
-    assert!(again.until_pong().await.is_empty());
+    assert!(again.frames_until_pong().await.is_empty());
 }
 
 #[tokio::test]
 async fn each_notifications_frame_is_a_complete_state_with_a_higher_version() {
-    let scene = Scene::new().await;
-    scene.grace.put(&format!("{}/follow", scene.thread)).await.ok();
-    let mut grace = scene.live(&scene.grace).await;
+    let fixture = LiveFixture::new().await;
+    fixture.grace.put(&format!("{}/follow", fixture.thread)).await.ok();
+    let mut grace = fixture.connect(&fixture.grace).await;
     grace
         .follow(json!({"type": "subscribe", "topic": "notifications"}))
         .await;
@@ -116,7 +116,7 @@ async fn each_notifications_frame_is_a_complete_state_with_a_higher_version() {
         (&json!(0), &json!(0), &json!([]))
     );
 
-    scene.budget("200").await;
+    fixture.change_budget("200").await;
     let one = grace.next().await;
     assert_eq!(
         (&one["unread"], &one["items"][0]["unread_count"]),
@@ -129,27 +129,27 @@ async fn each_notifications_frame_is_a_complete_state_with_a_higher_version() {
     assert!(one["version"].as_i64() > empty["version"].as_i64());
 
     let id = one["items"][0]["id"].as_str().unwrap().to_owned();
-    scene.grace.put(&format!("/notifications/{id}/read")).await.ok();
+    fixture.grace.put(&format!("/notifications/{id}/read")).await.ok();
     let read = grace.next().await;
     assert_eq!(read["unread"], 0);
     assert!(read["version"].as_i64() > one["version"].as_i64());
     // Ada's notifications are not sent to Grace.
-    scene.grace.comment(&scene.thread, "for @ada").await;
-    assert!(grace.until_pong().await.is_empty());
+    fixture.grace.comment(&fixture.thread, "for @ada").await;
+    assert!(grace.frames_until_pong().await.is_empty());
 }
 
 /// The version counts the changes of all notifications, also of those that a frame leaves out.
 #[tokio::test]
 async fn a_notifications_frame_has_the_twenty_newest_and_the_version_of_all() {
-    let scene = Scene::new().await;
-    scene.grace.put("/watches/campaign").await.ok();
-    let mut grace = scene.live(&scene.grace).await;
+    let fixture = LiveFixture::new().await;
+    fixture.grace.put("/watches/campaign").await.ok();
+    let mut grace = fixture.connect(&fixture.grace).await;
     grace
         .follow(json!({"type": "subscribe", "topic": "notifications"}))
         .await;
     let mut state = grace.next().await;
     for n in 1..=21 {
-        scene.ada.create_campaign(&n.to_string(), "1").await;
+        fixture.ada.create_campaign(&n.to_string(), "1").await;
         let next = grace.next().await;
         assert!(next["version"].as_i64() > state["version"].as_i64(), "{n}");
         state = next;
@@ -164,30 +164,30 @@ async fn a_notifications_frame_has_the_twenty_newest_and_the_version_of_all() {
 
 #[tokio::test]
 async fn all_threads_of_a_team_are_followed_and_resumed_by_a_cursor() {
-    let scene = Scene::new().await;
-    let mut grace = scene.live(&scene.grace).await;
+    let fixture = LiveFixture::new().await;
+    let mut grace = fixture.connect(&fixture.grace).await;
     let start = grace.follow(json!({"type": "subscribe", "topic": "threads"})).await;
     assert!(start["cursor"].is_string() && start.get("seq").is_none(), "{start}");
-    let (_, summer) = scene.ada.campaign_with_thread("Summer").await;
+    let (_, summer) = fixture.ada.campaign_with_thread("Summer").await;
     let created = grace.next().await;
     assert_eq!(texts(&created), ["1 Ada created campaign “Summer”"]);
     assert_eq!(
         (&created["topic"], &created["thread"]["id"]),
         (&json!("threads"), &json!(summer.trim_start_matches("/threads/")))
     );
-    scene.ada.comment(&summer, "sun").await;
+    fixture.ada.comment(&summer, "sun").await;
     let sun = grace.next().await;
     assert_eq!(texts(&sun), ["2 sun"]);
 
     drop(grace);
-    scene.budget("200").await;
-    scene
+    fixture.change_budget("200").await;
+    fixture
         .ada
         .patch(&format!("{summer}/messages/2"), json!({"body": "rain"}))
         .if_match("*")
         .await
         .ok();
-    let mut again = scene.live(&scene.grace).await;
+    let mut again = fixture.connect(&fixture.grace).await;
     again
         .follow(json!({"type": "subscribe", "topic": "threads", "cursor": sun["cursor"]}))
         .await;
@@ -201,20 +201,20 @@ async fn all_threads_of_a_team_are_followed_and_resumed_by_a_cursor() {
         (&missed[1]["type"], texts(&missed[1])),
         (&json!("thread-messages:updated"), vec!["2 rain".to_owned()])
     );
-    assert!(again.until_pong().await.is_empty());
+    assert!(again.frames_until_pong().await.is_empty());
 }
 
 /// A client that loses its socket between two frames of one batch must not lose the second.
 #[tokio::test]
 async fn the_cursor_advances_with_the_last_frame_of_a_batch() {
-    let scene = Scene::new().await;
+    let fixture = LiveFixture::new().await;
     let mut ids = Vec::new();
     for name in ["Summer", "Autumn", "Winter"] {
-        ids.push(scene.ada.create_campaign(name, "100").await.id);
+        ids.push(fixture.ada.create_campaign(name, "100").await.id);
     }
-    let mut grace = scene.live(&scene.grace).await;
+    let mut grace = fixture.connect(&fixture.grace).await;
     grace.follow(json!({"type": "subscribe", "topic": "threads"})).await;
-    scene
+    fixture
         .ada
         .patch("/campaigns", json!({"ids": ids, "changes": {"budget": "200"}}))
         .await
@@ -226,26 +226,26 @@ async fn the_cursor_advances_with_the_last_frame_of_a_batch() {
     assert_ne!(batch[2]["cursor"], batch[1]["cursor"]);
 
     for (cursor, left) in [(&batch[1]["cursor"], 3), (&batch[2]["cursor"], 0)] {
-        let mut again = scene.live(&scene.grace).await;
+        let mut again = fixture.connect(&fixture.grace).await;
         again
             .follow(json!({"type": "subscribe", "topic": "threads", "cursor": cursor}))
             .await;
         for _ in 0..left {
             assert_eq!(again.next().await["type"], "thread-messages:created");
         }
-        assert!(again.until_pong().await.is_empty());
+        assert!(again.frames_until_pong().await.is_empty());
     }
 }
 
 #[tokio::test]
 async fn many_long_messages_are_replayed_completely_in_frames_of_limited_size() {
-    let scene = Scene::new().await;
+    let fixture = LiveFixture::new().await;
     let long = "x".repeat(9_000);
     for _ in 0..25 {
-        scene.ada.comment(&scene.thread, &long).await;
+        fixture.ada.comment(&fixture.thread, &long).await;
     }
-    let mut grace = scene.live(&scene.grace).await;
-    grace.follow_thread(scene.thread_id(), Some(0)).await;
+    let mut grace = fixture.connect(&fixture.grace).await;
+    grace.follow_thread(fixture.thread_id(), Some(0)).await;
     let mut seqs = Vec::new();
     while seqs.len() < 26 {
         let frame = grace.next().await;
@@ -264,10 +264,10 @@ async fn many_long_messages_are_replayed_completely_in_frames_of_limited_size() 
 
 #[tokio::test]
 async fn an_invalid_frame_is_answered_with_an_error_and_the_socket_stays_open() {
-    let scene = Scene::new().await;
-    let (robot, _) = scene.ada.make_key("robot", "viewer").await;
-    let mut live = scene.live(&robot).await;
-    let thread = format!("thread:{}", scene.thread_id());
+    let fixture = LiveFixture::new().await;
+    let (robot, _) = fixture.ada.make_key("robot", "viewer").await;
+    let mut live = fixture.connect(&robot).await;
+    let thread = format!("thread:{}", fixture.thread_id());
     for (frame, code, words) in [
         (json!({"type": "dance"}), "bad-frame", "unknown variant `dance`"),
         (
@@ -326,9 +326,9 @@ async fn an_invalid_frame_is_answered_with_an_error_and_the_socket_stays_open() 
         );
         assert!(error["detail"].as_str().unwrap().contains(words), "{frame} {error}");
     }
-    live.follow_thread(scene.thread_id(), None).await;
+    live.follow_thread(fixture.thread_id(), None).await;
     live.send(json!({"type": "unsubscribe", "topic": thread})).await;
     assert_eq!(live.next().await, json!({"type": "unsubscribed", "topic": thread}));
-    scene.budget("200").await;
-    assert!(live.until_pong().await.is_empty());
+    fixture.change_budget("200").await;
+    assert!(live.frames_until_pong().await.is_empty());
 }

@@ -9,7 +9,7 @@ use daybook::tenancy::Context;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Scene;
+use super::LiveFixture;
 
 #[derive(Serialize)]
 struct Fetched {
@@ -23,12 +23,12 @@ impl std::fmt::Display for Fetched {
 }
 
 /// Runs a session that adds this number of actions, one after the other.
-async fn sync(scene: &Scene, actions: u32) {
+async fn sync(fixture: &LiveFixture, actions: u32) {
     let spec = SessionSpec::new("sync_roster")
-        .context(Context::system(scene.app.team.id, "test"))
+        .context(Context::system(fixture.app.team.id, "test"))
         .input(&json!({"secret": "only in the single session"}))
         .sentence(format_args!("Started syncing {}", badge("roster", "HT2MJM")));
-    with_job_session(&scene.app.database, spec, async |session| {
+    with_job_session(&fixture.app.database, spec, async |session| {
         for players in 1..=actions {
             session.add_action(&Fetched { players }).await?;
         }
@@ -52,14 +52,14 @@ fn contents(frames: &[Value]) -> (Vec<i64>, String, String) {
 
 #[tokio::test]
 async fn a_session_is_followed_live_and_resumed_by_a_cursor() {
-    let scene = Scene::new().await;
-    let mut grace = scene.live(&scene.grace).await;
+    let fixture = LiveFixture::new().await;
+    let mut grace = fixture.connect(&fixture.grace).await;
     let subscribed = grace
         .follow(json!({"type": "subscribe", "topic": "job-sessions"}))
         .await;
     let before = subscribed["cursor"].as_str().unwrap().to_owned();
 
-    sync(&scene, 3).await;
+    sync(&fixture, 3).await;
     let mut frames = Vec::new();
     while frames
         .last()
@@ -88,16 +88,16 @@ async fn a_session_is_followed_live_and_resumed_by_a_cursor() {
     );
 
     // A client that reconnects receives what has happened since, and nothing else.
-    let mut away = scene.live(&scene.ada).await;
+    let mut away = fixture.connect(&fixture.ada).await;
     away.follow(json!({"type": "subscribe", "topic": "job-sessions", "cursor": before}))
         .await;
     let (actions, status, _) = contents(&[away.next().await]);
     assert_eq!((actions, status.as_str()), (vec![1, 2, 3], "succeeded"));
-    let mut back = scene.live(&scene.ada).await;
+    let mut back = fixture.connect(&fixture.ada).await;
     back.follow(json!({"type": "subscribe", "topic": "job-sessions", "cursor": cursor}))
         .await;
-    assert!(back.until_pong().await.is_empty());
-    sync(&scene, 1).await;
+    assert!(back.frames_until_pong().await.is_empty());
+    sync(&fixture, 1).await;
     assert_eq!(back.next().await["session"]["job_name"], "sync_roster");
 }
 
@@ -106,12 +106,12 @@ async fn several_pages_arrive_completely_also_without_signals() {
     let options = LiveOptions::default()
         .ignore_signals(true)
         .poll_interval(Duration::from_millis(100));
-    let scene = Scene::with(options).await;
-    let mut grace = scene.live(&scene.grace).await;
+    let fixture = LiveFixture::with_options(options).await;
+    let mut grace = fixture.connect(&fixture.grace).await;
     grace
         .follow(json!({"type": "subscribe", "topic": "job-sessions"}))
         .await;
-    sync(&scene, 450).await;
+    sync(&fixture, 450).await;
     let mut seen = Vec::new();
     let mut ended = false;
     while !ended || seen.len() < 450 {
@@ -124,18 +124,18 @@ async fn several_pages_arrive_completely_also_without_signals() {
 
 #[tokio::test]
 async fn another_teams_sessions_are_not_sent() {
-    let scene = Scene::new().await;
-    let mut grace = scene.live(&scene.grace).await;
+    let fixture = LiveFixture::new().await;
+    let mut grace = fixture.connect(&fixture.grace).await;
     grace
         .follow(json!({"type": "subscribe", "topic": "job-sessions"}))
         .await;
-    let other = scene.app.db.team("Other").await;
+    let other = fixture.app.db.team("Other").await;
     let spec = SessionSpec::new("elsewhere").context(Context::system(other.id, "test"));
-    with_job_session(&scene.app.database, spec, async |_| Ok(()))
+    with_job_session(&fixture.app.database, spec, async |_| Ok(()))
         .await
         .unwrap();
     // The read for this session comes after the other session was written.
-    sync(&scene, 1).await;
+    sync(&fixture, 1).await;
     let frame = grace.next().await;
     assert_eq!(frame["session"]["job_name"], "sync_roster");
     let mut frames = vec![frame];

@@ -1,15 +1,15 @@
 //! Tests of the live socket over real connections: which frames it sends, in which order, and to whom.
 
+mod access;
 pub mod browser;
 mod closing;
-mod doors;
+mod continuity;
 mod feeds;
 mod frames;
 mod jobs;
-mod joints;
+mod load;
 mod schemas;
 mod slow;
-mod storm;
 
 use std::net::SocketAddr;
 
@@ -20,7 +20,7 @@ use daybook_tests::live::LiveClient;
 use serde_json::{Value, json};
 
 /// The service with the team Acme, its members Ada and Grace, and a campaign of Ada's with its thread.
-struct Scene {
+struct LiveFixture {
     app: TestApp,
     address: SocketAddr,
     ada: Client,
@@ -32,19 +32,19 @@ struct Scene {
     thread: String,
 }
 
-impl Scene {
+impl LiveFixture {
     async fn new() -> Self {
         let app = TestApp::start().await;
-        Self::of(app).await
+        Self::with_app(app).await
     }
 
     /// Starts a service with these options for its sockets.
-    async fn with(options: LiveOptions) -> Self {
+    async fn with_options(options: LiveOptions) -> Self {
         let app = TestApp::start().await;
-        Self::of(app.beside(options).await).await
+        Self::with_app(app.second_process(options).await).await
     }
 
-    async fn of(app: TestApp) -> Self {
+    async fn with_app(app: TestApp) -> Self {
         let ada = app.member("ada", Role::Owner).await;
         let grace = app.member("grace", Role::Member).await;
         let (campaign, thread) = ada.campaign_with_thread("Spring").await;
@@ -63,11 +63,11 @@ impl Scene {
         self.thread.trim_start_matches("/threads/")
     }
 
-    async fn live(&self, client: &Client) -> LiveClient {
+    async fn connect(&self, client: &Client) -> LiveClient {
         LiveClient::connect(self.address, client).await
     }
 
-    async fn budget(&self, budget: &str) {
+    async fn change_budget(&self, budget: &str) {
         let change = self.ada.patch(&self.campaign, json!({"budget": budget}));
         change.if_match(&self.etag).await.ok();
     }

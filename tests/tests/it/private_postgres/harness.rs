@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use daybook::postgres::PrivatePostgres;
-use daybook_tests::PATIENCE;
+use daybook_tests::WAIT_LIMIT;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sqlx::ConnectOptions;
@@ -134,7 +134,7 @@ impl Drop for Folder {
             && fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("postgres"))
         {
             send(pid, Signal::SIGQUIT);
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + WAIT_LIMIT;
             while is_alive(pid) && Instant::now() < deadline {
                 std::thread::sleep(POLL_INTERVAL);
             }

@@ -1,4 +1,4 @@
-//! Tests the private PostgreSQL: its guarantees for data and access. [`deaths`] has the ways in which a service or a
+//! Tests the private PostgreSQL: its guarantees for data and access. [`crashes`] has the ways in which a service or a
 //! server can be killed, [`refusals`] the errors when it can't start.
 
 #![expect(
@@ -7,7 +7,7 @@
     reason = "helpers of tests; a failure here is the test's failure"
 )]
 
-mod deaths;
+mod crashes;
 mod harness;
 mod refusals;
 

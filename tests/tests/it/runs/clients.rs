@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::response::Html;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use daybook_tests::PATIENCE;
+use daybook_tests::WAIT_LIMIT;
 use eventsource_client::{Client as _, ClientBuilder, ReconnectOptions, SSE};
 use futures_util::StreamExt as _;
 use launchdarkly_sdk_transport::HyperTransport;
@@ -19,16 +19,19 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::process::{Place, Service, free_port};
+use super::process::{Service, ServiceFixture, free_port};
 use crate::live::browser::{Browser, chromium};
 
 const LINES: u64 = 40;
 
 /// Appends lines up to `last`. Each line is sent until it is acknowledged.
-async fn append_to(place: &Place, port: u16, run: Uuid, from: u64, last: u64) {
+async fn append_to(fixture: &ServiceFixture, port: u16, run: Uuid, from: u64, last: u64) {
     for seq in from..=last {
         daybook_tests::eventually("a line that is acknowledged", async || {
-            matches!(place.send(place.line(port, run, seq)).await, Ok((StatusCode::OK, _)))
+            matches!(
+                fixture.send(fixture.line(port, run, seq)).await,
+                Ok((StatusCode::OK, _))
+            )
         })
         .await;
     }
@@ -36,15 +39,15 @@ async fn append_to(place: &Place, port: u16, run: Uuid, from: u64, last: u64) {
 
 #[tokio::test]
 async fn a_third_party_client_resumes_after_the_service_was_killed() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
-    let service = place.serve(port).await;
-    let run = place.run(port, json!({"name": "import"})).await;
-    let url = format!("http://127.0.0.1:{port}/v1/teams/{}/runs/{run}/events", place.team.id);
+    let service = fixture.serve(port).await;
+    let run = fixture.run(port, json!({"name": "import"})).await;
+    let url = format!("http://127.0.0.1:{port}/v1/teams/{}/runs/{run}/events", fixture.team.id);
     let transport = HyperTransport::new().unwrap();
     let client = ClientBuilder::for_url(&url)
         .unwrap()
-        .header("Authorization", &format!("Bearer {}", place.token))
+        .header("Authorization", &format!("Bearer {}", fixture.token))
         .unwrap()
         .reconnect(
             ReconnectOptions::reconnect(true)
@@ -72,12 +75,12 @@ async fn a_third_party_client_resumes_after_the_service_was_killed() {
         }
         (seen, connections)
     });
-    append_to(&place, port, run, 1, LINES / 2).await;
+    append_to(&fixture, port, run, 1, LINES / 2).await;
     service.kill().await;
-    let service = place.serve(port).await;
-    append_to(&place, port, run, LINES / 2 + 1, LINES).await;
-    place.complete(port, run).await;
-    let (seen, connections) = timeout(PATIENCE, reading).await.unwrap().unwrap();
+    let service = fixture.serve(port).await;
+    append_to(&fixture, port, run, LINES / 2 + 1, LINES).await;
+    fixture.complete(port, run).await;
+    let (seen, connections) = timeout(WAIT_LIMIT, reading).await.unwrap().unwrap();
     assert_eq!(seen, (1..=LINES + 3).collect::<Vec<_>>());
     assert!(connections >= 2, "{connections}");
     service.stop().await;
@@ -89,22 +92,22 @@ async fn a_browsers_event_source_resumes_after_the_service_was_killed() {
         daybook_tests::skip_without("Chromium");
         return;
     };
-    let place = Arc::new(Place::new().await);
+    let fixture = Arc::new(ServiceFixture::new().await);
     let (port, page_port) = (free_port(), free_port());
     let page_origin = format!("http://127.0.0.1:{page_port}");
     let serve = async || {
-        let mut command = place.command(port, place.storage.path());
+        let mut command = fixture.command(port, fixture.storage.path());
         command.env("DAYBOOK_ALLOWED_ORIGINS", &page_origin);
-        Service::of(command, port).await
+        Service::start(command, port).await
     };
     let service = serve().await;
-    let run = place.run(port, json!({"name": "import"})).await;
+    let run = fixture.run(port, json!({"name": "import"})).await;
     let path = format!("/runs/{run}/tickets");
-    let (status, ticket) = place.ask(port, Method::POST, &path).await.unwrap();
+    let (status, ticket) = fixture.send_request(port, Method::POST, &path).await.unwrap();
     assert_eq!(status, StatusCode::CREATED);
     let url = format!(
         "http://127.0.0.1:{port}/v1/teams/{}/runs/{run}/events?ticket={}",
-        place.team.id,
+        fixture.team.id,
         ticket["ticket"].as_str().unwrap()
     );
     let page = format!(
@@ -134,18 +137,18 @@ async fn a_browsers_event_source_resumes_after_the_service_was_killed() {
     tokio::spawn(async move { axum::serve(listener, pages).await });
     let _browser = Browser::open(&program, &page_origin);
 
-    append_to(&place, port, run, 1, LINES / 2).await;
-    let half = timeout(PATIENCE, reports.recv())
+    append_to(&fixture, port, run, 1, LINES / 2).await;
+    let half = timeout(WAIT_LIMIT, reports.recv())
         .await
         .expect("the page reads")
         .unwrap();
     assert_eq!(half["half"], true);
     service.kill().await;
     let service = serve().await;
-    append_to(&place, port, run, LINES / 2 + 1, LINES).await;
-    place.complete(port, run).await;
+    append_to(&fixture, port, run, LINES / 2 + 1, LINES).await;
+    fixture.complete(port, run).await;
     let all = loop {
-        let report = timeout(PATIENCE, reports.recv())
+        let report = timeout(WAIT_LIMIT, reports.recv())
             .await
             .expect("the page continues to read")
             .unwrap();
@@ -161,14 +164,14 @@ async fn a_browsers_event_source_resumes_after_the_service_was_killed() {
 
 #[tokio::test]
 async fn only_pages_of_allowed_origins_may_read() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
-    let mut command = place.command(port, place.storage.path());
+    let mut command = fixture.command(port, fixture.storage.path());
     command.env("DAYBOOK_ALLOWED_ORIGINS", "https://app.example.com");
-    let service = Service::of(command, port).await;
-    let run = place.run(port, json!({"name": "import"})).await;
+    let service = Service::start(command, port).await;
+    let run = fixture.run(port, json!({"name": "import"})).await;
     for (origin, allowed) in [("https://app.example.com", true), ("https://evil.example.com", false)] {
-        let request = place.request(port, Method::GET, &format!("/runs/{run}/events"));
+        let request = fixture.request(port, Method::GET, &format!("/runs/{run}/events"));
         let answer = request.header("origin", origin).send().await.unwrap();
         let allow_origin = answer.headers().get("access-control-allow-origin");
         assert_eq!(

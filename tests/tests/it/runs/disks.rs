@@ -14,12 +14,12 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use uuid::Uuid;
 
-use super::process::{Place, Service, free_port};
+use super::process::{Service, ServiceFixture, free_port};
 use super::{append, console, log, run, texts};
 
 /// Starts a service whose storage is a disk of this size in MiB.
-async fn serve_on_a_disk_of(place: &Place, port: u16, mebibytes: u32, options: &str) -> (Service, PathBuf) {
-    let disk = place.storage.path().join("disk");
+async fn serve_on_a_disk_of(fixture: &ServiceFixture, port: u16, mebibytes: u32, options: &str) -> (Service, PathBuf) {
+    let disk = fixture.storage.path().join("disk");
     fs::create_dir_all(&disk).unwrap();
     let mut command = Command::new("unshare");
     // In a new user namespace, an ordinary user may mount; root may in any case.
@@ -31,16 +31,16 @@ async fn serve_on_a_disk_of(place: &Place, port: u16, mebibytes: u32, options: &
         disk = disk.display(),
         program = env!("CARGO_BIN_EXE_daybook-under-test"),
     );
-    place.equip(&mut command, port, &disk);
+    fixture.set_environment(&mut command, port, &disk);
     command.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
-    let service = Service::of(command, port).await;
+    let service = Service::start(command, port).await;
     // The disk is visible only through the service's mount namespace.
     let seen = PathBuf::from(format!("/proc/{}/root", service.pid())).join(disk.strip_prefix("/").unwrap());
     (service, seen)
 }
 
-fn remount(service: &Service, place: &Place, how: &str) {
-    let disk = place.storage.path().join("disk");
+fn remount(service: &Service, fixture: &ServiceFixture, how: &str) {
+    let disk = fixture.storage.path().join("disk");
     let status = Tool::new("nsenter")
         .args(["--target", &service.pid().to_string(), "--mount", "mount", "-o"])
         .arg(format!("remount,{how}"))
@@ -61,24 +61,24 @@ fn lines(from: usize, count: usize) -> String {
         .collect()
 }
 
-async fn post_lines(place: &Place, port: u16, run: Uuid, body: String) -> (StatusCode, Value) {
-    let request = place.request(port, Method::POST, &format!("/runs/{run}/events"));
+async fn post_lines(fixture: &ServiceFixture, port: u16, run: Uuid, body: String) -> (StatusCode, Value) {
+    let request = fixture.request(port, Method::POST, &format!("/runs/{run}/events"));
     let request = request.header("content-type", "application/x-ndjson").body(body);
-    place.send(request).await.unwrap()
+    fixture.send(request).await.unwrap()
 }
 
 #[tokio::test]
 async fn on_a_full_disk_lines_are_refused_accepted_lines_are_kept_and_gaps_are_counted() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
     // Space for the write-ahead log, and little more.
-    let (service, disk) = serve_on_a_disk_of(&place, port, 36, "").await;
-    let run = place.run(port, json!({"name": "import"})).await;
+    let (service, disk) = serve_on_a_disk_of(&fixture, port, 36, "").await;
+    let run = fixture.run(port, json!({"name": "import"})).await;
     let filler = disk.join("filler");
     fs::write(&filler, vec![0; 3 << 20]).unwrap();
     let mut kept = 0;
     let (status, refusal) = loop {
-        let answer = post_lines(&place, port, run, lines(kept, 50)).await;
+        let answer = post_lines(&fixture, port, run, lines(kept, 50)).await;
         if answer.0 != StatusCode::OK {
             break answer;
         }
@@ -97,33 +97,39 @@ async fn on_a_full_disk_lines_are_refused_accepted_lines_are_kept_and_gaps_are_c
             .collect()
     };
     let expected: Vec<String> = (0..kept).map(|at| at.to_string()).collect();
-    assert_eq!(console(place.log(port, run).await), expected);
+    assert_eq!(console(fixture.log(port, run).await), expected);
     daybook_tests::eventually("a run whose log is degraded", async || {
-        let (_, run) = place.ask(port, Method::GET, &format!("/runs/{run}")).await.unwrap();
+        let (_, run) = fixture
+            .send_request(port, Method::GET, &format!("/runs/{run}"))
+            .await
+            .unwrap();
         run["status"] == "running" && run["log"]["degraded"] == true
     })
     .await;
     assert_eq!(
-        post_lines(&place, port, run, lines(kept, 50)).await.0,
+        post_lines(&fixture, port, run, lines(kept, 50)).await.0,
         StatusCode::SERVICE_UNAVAILABLE
     );
 
     fs::remove_file(filler).unwrap();
-    let (status, answer) = post_lines(&place, port, run, lines(kept + 100, 50)).await;
+    let (status, answer) = post_lines(&fixture, port, run, lines(kept + 100, 50)).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
-    let log = place.log(port, run).await;
+    let log = fixture.log(port, run).await;
     let gap = log.iter().find(|line| line["type"] == "log.gap").unwrap();
     assert_eq!(gap["payload"]["count"], 100, "{gap}");
     assert_eq!(console(log).len(), kept + 50);
     let end = json!({"status": "succeeded"});
-    let (status, ended) = place.post(port, &format!("/runs/{run}/complete"), &end).await.unwrap();
+    let (status, ended) = fixture
+        .post(port, &format!("/runs/{run}/complete"), &end)
+        .await
+        .unwrap();
     assert_eq!(
         (status, &ended["status"]),
         (StatusCode::OK, &json!("succeeded")),
         "{ended}"
     );
-    let (_, summary) = place
-        .ask(port, Method::GET, &format!("/runs/{run}/summary"))
+    let (_, summary) = fixture
+        .send_request(port, Method::GET, &format!("/runs/{run}/summary"))
         .await
         .unwrap();
     assert_eq!(summary["missing"], 100);
@@ -132,31 +138,37 @@ async fn on_a_full_disk_lines_are_refused_accepted_lines_are_kept_and_gaps_are_c
 
 #[tokio::test]
 async fn a_run_continues_while_its_folder_is_read_only() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
-    let (service, _) = serve_on_a_disk_of(&place, port, 48, ",ro").await;
-    let run = place.run(port, json!({"name": "import"})).await;
-    let (status, refusal) = post_lines(&place, port, run, lines(0, 3)).await;
+    let (service, _) = serve_on_a_disk_of(&fixture, port, 48, ",ro").await;
+    let run = fixture.run(port, json!({"name": "import"})).await;
+    let (status, refusal) = post_lines(&fixture, port, run, lines(0, 3)).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(
         refusal["detail"].as_str().unwrap().contains("can't be written to"),
         "{refusal}"
     );
-    let (status, _) = place
-        .ask(port, Method::GET, &format!("/runs/{run}/events"))
+    let (status, _) = fixture
+        .send_request(port, Method::GET, &format!("/runs/{run}/events"))
         .await
         .unwrap();
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     let end = json!({"status": "succeeded"});
-    let (status, _) = place.post(port, &format!("/runs/{run}/complete"), &end).await.unwrap();
+    let (status, _) = fixture
+        .post(port, &format!("/runs/{run}/complete"), &end)
+        .await
+        .unwrap();
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    let (_, known) = place.ask(port, Method::GET, &format!("/runs/{run}")).await.unwrap();
+    let (_, known) = fixture
+        .send_request(port, Method::GET, &format!("/runs/{run}"))
+        .await
+        .unwrap();
     assert_eq!(known["status"], "running");
 
-    remount(&service, &place, "rw");
-    assert_eq!(post_lines(&place, port, run, lines(3, 3)).await.0, StatusCode::OK);
-    place.complete(port, run).await;
-    let log = place.log(port, run).await;
+    remount(&service, &fixture, "rw");
+    assert_eq!(post_lines(&fixture, port, run, lines(3, 3)).await.0, StatusCode::OK);
+    fixture.complete(port, run).await;
+    let log = fixture.log(port, run).await;
     let types: Vec<_> = log.iter().map(|line| line["type"].clone()).collect();
     assert_eq!(types[..3], ["run.queued", "run.started", "log.gap"]);
     assert_eq!((&log[2]["payload"]["count"], types.len()), (&json!(3), 7));

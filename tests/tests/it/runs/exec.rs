@@ -10,7 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use axum::response::{IntoResponse as _, Response};
-use daybook_tests::PATIENCE;
+use daybook_tests::WAIT_LIMIT;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use reqwest::{Method, StatusCode};
@@ -19,15 +19,15 @@ use sqlx::Connection as _;
 use tokio::process::{Child, Command};
 use uuid::Uuid;
 
-use super::process::{Place, free_port};
+use super::process::{ServiceFixture, free_port};
 
 /// Returns the command `daybook exec` with these arguments, for the service on a port.
-pub fn exec(place: &Place, port: u16, arguments: &[&str]) -> Command {
+pub fn exec(fixture: &ServiceFixture, port: u16, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_daybook-under-test"));
-    place.equip(&mut command, port, place.storage.path());
+    fixture.set_environment(&mut command, port, fixture.storage.path());
     command
         .env("DAYBOOK_URL", format!("http://127.0.0.1:{port}"))
-        .env("DAYBOOK_TOKEN", &place.token)
+        .env("DAYBOOK_TOKEN", &fixture.token)
         .arg("exec")
         .args(arguments)
         .stdout(Stdio::piped())
@@ -40,16 +40,16 @@ pub async fn output(mut command: Command) -> Output {
 }
 
 /// Returns the team's newest run.
-pub async fn newest(place: &Place, port: u16) -> Value {
-    let (status, page) = place.ask(port, Method::GET, "/runs?limit=1").await.unwrap();
+pub async fn newest_run(fixture: &ServiceFixture, port: u16) -> Value {
+    let (status, page) = fixture.send_request(port, Method::GET, "/runs?limit=1").await.unwrap();
     assert_eq!(status, StatusCode::OK);
     page["items"][0].clone()
 }
 
 /// Returns the console lines of a run: stream and message.
-async fn console(place: &Place, port: u16, run: &Value) -> Vec<(String, String)> {
+async fn console(fixture: &ServiceFixture, port: u16, run: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let log = place.log(port, run["id"].as_str().unwrap().parse().unwrap()).await;
+    let log = fixture.log(port, run["id"].as_str().unwrap().parse().unwrap()).await;
     let lines = log.iter().filter(|line| line["type"] == "console.line");
     lines
         .map(|line| (text(&line["payload"]["stream"]), text(&line["payload"]["message"])))
@@ -62,24 +62,24 @@ pub fn words(bytes: &[u8]) -> String {
 
 #[tokio::test]
 async fn output_is_printed_and_logged_and_the_exit_code_is_returned() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
-    let service = place.serve(port).await;
+    let service = fixture.serve(port).await;
     let script = "echo one; echo two >&2; printf 'a\\377b\\n'; printf 'no end'; exit 42";
-    let done = output(exec(&place, port, &["--name", "a script", "--", "sh", "-c", script])).await;
+    let done = output(exec(&fixture, port, &["--name", "a script", "--", "sh", "-c", script])).await;
     assert_eq!(done.status.code(), Some(42));
     assert_eq!(done.stdout, b"one\na\xffb\nno end");
     let stderr = words(&done.stderr);
-    let run = newest(&place, port).await;
+    let run = newest_run(&fixture, port).await;
     let link = format!(
         "daybook exec: http://127.0.0.1:{port}/v1/teams/{}/runs/{}",
-        place.team.id,
+        fixture.team.id,
         run["id"].as_str().unwrap()
     );
     assert!(stderr.starts_with(&link) && stderr.ends_with("two\n"), "{stderr}");
     assert_eq!(run["name"], "a script");
     assert_eq!((&run["status"], &run["exit_code"]), (&json!("failed"), &json!(42)));
-    let mut messages = console(&place, port, &run).await;
+    let mut messages = console(&fixture, port, &run).await;
     messages.sort();
     let expected = [
         ("stderr", "two"),
@@ -92,41 +92,44 @@ async fn output_is_printed_and_logged_and_the_exit_code_is_returned() {
         expected.map(|(stream, words)| (stream.to_owned(), words.to_owned()))
     );
 
-    let done = output(exec(&place, port, &["--", "/no/such/program"])).await;
+    let done = output(exec(&fixture, port, &["--", "/no/such/program"])).await;
     assert_eq!(done.status.code(), Some(127));
-    assert_eq!(newest(&place, port).await["failure"]["code"], "not-started");
-    let done = output(exec(&place, port, &["--", "sh", "-c", "kill -KILL $$"])).await;
+    assert_eq!(newest_run(&fixture, port).await["failure"]["code"], "not-started");
+    let done = output(exec(&fixture, port, &["--", "sh", "-c", "kill -KILL $$"])).await;
     assert_eq!(done.status.code(), Some(137));
-    assert_eq!(newest(&place, port).await["failure"]["message"], "killed by SIGKILL");
-    let done = output(exec(&place, port, &["--", "true"])).await;
+    assert_eq!(
+        newest_run(&fixture, port).await["failure"]["message"],
+        "killed by SIGKILL"
+    );
+    let done = output(exec(&fixture, port, &["--", "true"])).await;
     assert_eq!(done.status.code(), Some(0));
-    assert_eq!(newest(&place, port).await["status"], "succeeded");
+    assert_eq!(newest_run(&fixture, port).await["status"], "succeeded");
     service.stop().await;
 }
 
 #[tokio::test]
 async fn a_service_that_is_unavailable_for_a_while_receives_every_line() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
     // The service is unavailable at the start and once during the run.
     let script = "for i in $(seq 1 300); do echo line $i; sleep 0.01; done; exit 5";
-    let running = exec(&place, port, &["--", "sh", "-c", script]).spawn().unwrap();
-    let service = place.serve(port).await;
+    let running = exec(&fixture, port, &["--", "sh", "-c", script]).spawn().unwrap();
+    let service = fixture.serve(port).await;
     daybook_tests::eventually("the first lines", async || {
-        let (_, page) = place.ask(port, Method::GET, "/runs").await.unwrap();
+        let (_, page) = fixture.send_request(port, Method::GET, "/runs").await.unwrap();
         match page["items"][0]["id"].as_str() {
-            Some(run) => place.log(port, run.parse().unwrap()).await.len() > 20,
+            Some(run) => fixture.log(port, run.parse().unwrap()).await.len() > 20,
             None => false,
         }
     })
     .await;
     service.kill().await;
-    let service = place.serve(port).await;
+    let service = fixture.serve(port).await;
     let done = running.wait_with_output().await.unwrap();
     assert_eq!(done.status.code(), Some(5));
-    let run = newest(&place, port).await;
+    let run = newest_run(&fixture, port).await;
     assert_eq!(run["exit_code"], 5);
-    let messages: Vec<_> = console(&place, port, &run)
+    let messages: Vec<_> = console(&fixture, port, &run)
         .await
         .into_iter()
         .map(|(_, words)| words)
@@ -138,18 +141,18 @@ async fn a_service_that_is_unavailable_for_a_while_receives_every_line() {
 
 #[tokio::test]
 async fn a_service_that_is_unavailable_until_the_program_has_ended_receives_every_line() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
-    let ended = place.storage.path().join("ended");
+    let ended = fixture.storage.path().join("ended");
     let script = format!("seq 1 300; touch '{}'; exit 5", ended.display());
-    let running = exec(&place, port, &["--", "sh", "-c", &script]).spawn().unwrap();
+    let running = exec(&fixture, port, &["--", "sh", "-c", &script]).spawn().unwrap();
     daybook_tests::eventually("the program's end", async || ended.exists()).await;
-    let service = place.serve(port).await;
+    let service = fixture.serve(port).await;
     let done = running.wait_with_output().await.unwrap();
     assert_eq!(done.status.code(), Some(5), "{}", words(&done.stderr));
-    let run = newest(&place, port).await;
+    let run = newest_run(&fixture, port).await;
     assert_eq!((&run["status"], &run["exit_code"]), (&json!("failed"), &json!(5)));
-    let messages = console(&place, port, &run).await;
+    let messages = console(&fixture, port, &run).await;
     let expected = (1..=300).map(|number| ("stdout".to_owned(), number.to_string()));
     assert_eq!(messages, expected.collect::<Vec<_>>());
     service.stop().await;
@@ -191,20 +194,20 @@ async fn lossy_gateway(service: u16) -> (u16, Arc<Mutex<BTreeSet<String>>>) {
 
 #[tokio::test]
 async fn requests_whose_responses_are_lost_begin_one_run_and_store_each_line_once() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
-    let service = place.serve(port).await;
+    let service = fixture.serve(port).await;
     let (gateway, lost) = lossy_gateway(port).await;
-    let done = output(exec(&place, gateway, &["--", "sh", "-c", "seq 1 20; exit 4"])).await;
+    let done = output(exec(&fixture, gateway, &["--", "sh", "-c", "seq 1 20; exit 4"])).await;
     assert_eq!(done.status.code(), Some(4), "{}", words(&done.stderr));
-    let (_, runs) = place.ask(port, Method::GET, "/runs").await.unwrap();
+    let (_, runs) = fixture.send_request(port, Method::GET, "/runs").await.unwrap();
     assert_eq!(runs["items"].as_array().unwrap().len(), 1, "{runs}");
     let run = &runs["items"][0];
     assert_eq!((&run["status"], &run["exit_code"]), (&json!("failed"), &json!(4)));
-    let messages = console(&place, port, run).await;
+    let messages = console(&fixture, port, run).await;
     let expected = (1..=20).map(|number| ("stdout".to_owned(), number.to_string()));
     assert_eq!(messages, expected.collect::<Vec<_>>());
-    let team = format!("/v1/teams/{}/runs", place.team.id);
+    let team = format!("/v1/teams/{}/runs", fixture.team.id);
     let id = run["id"].as_str().unwrap();
     let expected = ["", &format!("/{id}/complete"), &format!("/{id}/events")].map(|path| format!("{team}{path}"));
     assert_eq!(*lost.lock().unwrap(), BTreeSet::from(expected));
@@ -213,23 +216,23 @@ async fn requests_whose_responses_are_lost_begin_one_run_and_store_each_line_onc
 
 #[tokio::test]
 async fn the_program_runs_without_a_service_or_a_token() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
     let done = output(exec(
-        &place,
+        &fixture,
         port,
         &["--patience", "0", "--", "sh", "-c", "echo here; exit 3"],
     ))
     .await;
     assert_eq!((done.status.code(), &done.stdout[..]), (Some(3), &b"here\n"[..]));
     assert!(words(&done.stderr).contains("were not sent"), "{}", words(&done.stderr));
-    let mut command = exec(&place, port, &["--", "sh", "-c", "echo here; exit 3"]);
+    let mut command = exec(&fixture, port, &["--", "sh", "-c", "echo here; exit 3"]);
     command.env_remove("DAYBOOK_TOKEN");
     let done = output(command).await;
     assert_eq!((done.status.code(), &done.stdout[..]), (Some(3), &b"here\n"[..]));
     assert!(words(&done.stderr).contains("no token"), "{}", words(&done.stderr));
-    let service = place.serve(port).await;
-    let mut command = exec(&place, port, &["--", "sh", "-c", "echo here; exit 3"]);
+    let service = fixture.serve(port).await;
+    let mut command = exec(&fixture, port, &["--", "sh", "-c", "echo here; exit 3"]);
     command.env("DAYBOOK_TOKEN", "nonsense");
     let done = output(command).await;
     assert_eq!((done.status.code(), &done.stdout[..]), (Some(3), &b"here\n"[..]));
@@ -243,15 +246,15 @@ fn pid(child: &Child) -> Pid {
 
 #[tokio::test]
 async fn signals_are_forwarded_to_the_program() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
-    let service = place.serve(port).await;
+    let service = fixture.serve(port).await;
     let script = "trap 'echo caught; exit 9' TERM USR1; echo ready; while :; do sleep 0.02; done";
     for signal in [Signal::SIGTERM, Signal::SIGUSR1] {
-        let running = exec(&place, port, &["--", "sh", "-c", script]).spawn().unwrap();
+        let running = exec(&fixture, port, &["--", "sh", "-c", script]).spawn().unwrap();
         daybook_tests::eventually("the program is ready", async || {
-            let run = newest(&place, port).await;
-            run["status"] == "running" && !console(&place, port, &run).await.is_empty()
+            let run = newest_run(&fixture, port).await;
+            run["status"] == "running" && !console(&fixture, port, &run).await.is_empty()
         })
         .await;
         kill(pid(&running), signal).unwrap();
@@ -260,15 +263,15 @@ async fn signals_are_forwarded_to_the_program() {
             (done.status.code(), words(&done.stdout)),
             (Some(9), "ready\ncaught\n".to_owned())
         );
-        assert_eq!(newest(&place, port).await["exit_code"], 9);
+        assert_eq!(newest_run(&fixture, port).await["exit_code"], 9);
     }
     service.stop().await;
 }
 
 /// Returns the number of requests that the service refused with a client error.
-async fn refused_requests(place: &Place, port: u16) -> u64 {
+async fn refused_requests(fixture: &ServiceFixture, port: u16) -> u64 {
     let url = format!("http://127.0.0.1:{port}/metrics");
-    let text = place.http.get(url).send().await.unwrap().text().await.unwrap();
+    let text = fixture.http.get(url).send().await.unwrap().text().await.unwrap();
     let name = "daybook_requests_ended_total{outcome=\"client_error\"} ";
     let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.parse().unwrap()
@@ -276,49 +279,49 @@ async fn refused_requests(place: &Place, port: u16) -> u64 {
 
 #[tokio::test]
 async fn a_cancelled_run_ends_its_program_although_its_log_ends_first() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
-    let service = place.serve(port).await;
+    let service = fixture.serve(port).await;
     let script = "echo ready; while :; do echo more; sleep 0.02; done";
-    let running = exec(&place, port, &["--", "sh", "-c", script]).spawn().unwrap();
+    let running = exec(&fixture, port, &["--", "sh", "-c", script]).spawn().unwrap();
     let mut run = Value::Null;
     daybook_tests::eventually("the program is ready", async || {
-        run = newest(&place, port).await;
-        run["status"] == "running" && !console(&place, port, &run).await.is_empty()
+        run = newest_run(&fixture, port).await;
+        run["status"] == "running" && !console(&fixture, port, &run).await.is_empty()
     })
     .await;
     let id: Uuid = run["id"].as_str().unwrap().parse().unwrap();
 
     // The log has ended, but the row is locked, so it can't be updated yet. The program's next lines arrive in this
     // state.
-    let mut connection = place.team.connection().await;
-    let mut holding = connection.begin().await.unwrap();
+    let mut connection = fixture.team.connection().await;
+    let mut open_transaction = connection.begin().await.unwrap();
     sqlx::query("SELECT FROM runs WHERE id = $1 FOR UPDATE")
         .bind(id)
-        .fetch_one(&mut *holding)
+        .fetch_one(&mut *open_transaction)
         .await
         .unwrap();
-    let refused_before = refused_requests(&place, port).await;
+    let refused_before = refused_requests(&fixture, port).await;
     let nothing = json!({});
     let path = format!("/runs/{id}/cancel");
-    let cancelling = place.post(port, &path, &nothing);
+    let cancelling = fixture.post(port, &path, &nothing);
     let release_row = async {
         daybook_tests::eventually("the log's end", async || {
-            place.log(port, id).await.last().unwrap()["type"] == "run.completed"
+            fixture.log(port, id).await.last().unwrap()["type"] == "run.completed"
         })
         .await;
         daybook_tests::eventually("refused lines", async || {
-            refused_requests(&place, port).await > refused_before
+            refused_requests(&fixture, port).await > refused_before
         })
         .await;
-        assert_eq!(newest(&place, port).await["status"], "running");
-        holding.commit().await.unwrap();
+        assert_eq!(newest_run(&fixture, port).await["status"], "running");
+        open_transaction.commit().await.unwrap();
     };
     let (cancelled, ()) = tokio::join!(cancelling, release_row);
     assert_eq!(cancelled.unwrap().0, StatusCode::OK);
-    let done = tokio::time::timeout(PATIENCE, running.wait_with_output()).await;
+    let done = tokio::time::timeout(WAIT_LIMIT, running.wait_with_output()).await;
     let done = done.expect("the program ends").unwrap();
     assert_eq!(done.status.code(), Some(143), "{}", words(&done.stderr));
-    assert_eq!(newest(&place, port).await["status"], "cancelled");
+    assert_eq!(newest_run(&fixture, port).await["status"], "cancelled");
     service.stop().await;
 }

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use chrono::TimeDelta;
 use daybook::auth::{NewToken, mint};
 use daybook::tenancy::Role;
-use daybook_tests::PATIENCE;
+use daybook_tests::WAIT_LIMIT;
 use daybook_tests::http::{Client, TestApp, auth_config};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -41,10 +41,10 @@ async fn upload(address: SocketAddr, client: &Client, run: &str, lines: &str) ->
 }
 
 /// Returns everything that is received until the connection ends.
-async fn rest(stream: &mut TcpStream) -> String {
+async fn read_to_end_of_connection(stream: &mut TcpStream) -> String {
     let mut all = Vec::new();
     let mut block = [0; 4096];
-    while let Ok(read) = timeout(PATIENCE, stream.read(&mut block))
+    while let Ok(read) = timeout(WAIT_LIMIT, stream.read(&mut block))
         .await
         .expect("the connection ends")
     {
@@ -84,7 +84,7 @@ async fn an_upload_ends_when_its_token_expires() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
-    let answer = rest(&mut silent).await;
+    let answer = read_to_end_of_connection(&mut silent).await;
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
     assert!(
         answer.contains("the credential has expired") && answer.contains("are kept, as "),
@@ -93,10 +93,13 @@ async fn an_upload_ends_when_its_token_expires() {
     // The kernel may discard part of the answer when a connection is reset, which doesn't matter here: the connection
     // ends.
     let mut answer = Vec::new();
-    let _ = timeout(PATIENCE, read.read_to_end(&mut answer))
+    let _ = timeout(WAIT_LIMIT, read.read_to_end(&mut answer))
         .await
         .expect("the connection ends");
-    timeout(PATIENCE, keeps_sending).await.expect("sending fails").unwrap();
+    timeout(WAIT_LIMIT, keeps_sending)
+        .await
+        .expect("sending fails")
+        .unwrap();
     let lines = log(&ada, &run).await.len();
     append(&ada, &run, &[console("d")]).await.ok();
     assert_eq!(log(&ada, &run).await.len(), lines + 1, "nothing was appended meanwhile");
@@ -116,7 +119,7 @@ async fn an_upload_ends_when_its_run_ends_or_its_api_key_is_revoked() {
     ada.post(&format!("{first}/complete"), json!({"status": "succeeded"}))
         .await
         .ok();
-    let answer = rest(&mut upload_of_first).await;
+    let answer = read_to_end_of_connection(&mut upload_of_first).await;
     assert!(
         answer.starts_with("HTTP/1.1 409 ") && answer.contains("/problems/run-ended"),
         "{answer}"
@@ -127,7 +130,7 @@ async fn an_upload_ends_when_its_run_ends_or_its_api_key_is_revoked() {
     let mut upload_of_robot = upload(address, &robot, &second, &format!("{}\n", console("b"))).await;
     has_line(&ada, &second, "b").await;
     ada.delete(&format!("/api-keys/{key}")).await.is(StatusCode::NO_CONTENT);
-    let answer = rest(&mut upload_of_robot).await;
+    let answer = read_to_end_of_connection(&mut upload_of_robot).await;
     assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
 }
 
@@ -146,7 +149,7 @@ async fn a_stream_ends_with_a_reason_when_its_token_expires() {
     let mut by_ticket = Events::open(&address, &ada, &path, &[]).await;
     for stream in [&mut events, &mut by_ticket] {
         let closed = loop {
-            let event = timeout(PATIENCE, stream.next())
+            let event = timeout(WAIT_LIMIT, stream.next())
                 .await
                 .expect("an event")
                 .expect("the reason for the end");
@@ -190,7 +193,7 @@ async fn a_stream_ends_when_its_api_key_is_revoked() {
     let (robot, key) = ada.make_key("robot", "viewer").await;
     let mut events = Events::open(&address, &robot, &format!("{run}/events?after_sequence=2"), &[]).await;
     ada.delete(&format!("/api-keys/{key}")).await.is(StatusCode::NO_CONTENT);
-    let closed = timeout(PATIENCE, events.next())
+    let closed = timeout(WAIT_LIMIT, events.next())
         .await
         .expect("an event")
         .expect("the reason for the end");
@@ -213,17 +216,17 @@ async fn a_download_is_cut_when_its_token_expires() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4 * 1024).unwrap();
     let mut stream = socket.connect(address).await.unwrap();
-    let ask = format!(
+    let request = format!(
         "GET /v1/teams/{}{run}/events HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\naccept: application/x-ndjson\r\n\r\n",
         client.team_id,
         client.credential.as_deref().unwrap()
     );
-    stream.write_all(ask.as_bytes()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut begin = [0; 15];
     stream.read_exact(&mut begin).await.unwrap();
     assert_eq!(&begin, b"HTTP/1.1 200 OK");
     daybook_tests::eventually("the token expires", async || has_expired(&client)).await;
-    let got = rest(&mut stream).await.len();
+    let got = read_to_end_of_connection(&mut stream).await.len();
     assert!(got < 8 * 1_000 * 2_000, "{got} bytes came");
     let events = app.wide_events().await;
     let cut = events
@@ -275,7 +278,7 @@ async fn an_upload_of_a_removed_member_ends_with_its_next_lines() {
     ada.delete(&format!("/members/{}", bob.id())).await.ok();
     let next = chunk(&format!("{}\n", console("b")));
     sending.write_all(next.as_bytes()).await.unwrap();
-    let answer = rest(&mut sending).await;
+    let answer = read_to_end_of_connection(&mut sending).await;
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
     assert_eq!(texts(&log(&ada, &run).await)[2..], ["a"]);
 }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 use daybook::housekeeping::Retention;
 use daybook::jobs::{JobSession, SessionSpec, Workers, with_job_session};
-use daybook::runs::{Ending, NewRun, RetentionAction, due_logs, start};
+use daybook::runs::{NewRun, RetentionAction, RunOutcome, due_logs, start};
 use daybook::tenancy::{Context, Role, SYSTEM_TEAM, WorkerDatabase};
 use daybook_tests::http::{Client, TestApp};
-use daybook_tests::jobs::{hire, quick};
+use daybook_tests::jobs::{start_workers, test_worker_options};
 use daybook_tests::live::LiveClient;
 use serde_json::{Value, json};
 use sqlx::Executor as _;
@@ -30,7 +30,7 @@ async fn a_jobs_run_is_linked_to_the_job_and_part_of_its_story() {
         run.console("info", "reading").await?;
         run.line("run.table.summary", &json!({"file": "a.csv", "row_count": 7}))
             .await?;
-        let ended = run.end(Ending::succeeded().exit_code(0)).await?;
+        let ended = run.end(RunOutcome::succeeded().exit_code(0)).await?;
         Ok((session.id(), ended))
     };
     let (session, ended) = with_job_session(&app.database, spec(&app), work).await.unwrap();
@@ -113,14 +113,17 @@ async fn a_log_is_sealed_and_later_deleted_and_the_run_is_kept() {
     ada.post(&format!("{run}/complete"), json!({"status": "succeeded"}))
         .await
         .ok();
-    let ask = |range: &str| {
-        let ask = ada
+    let send = |range: &str| {
+        let send = ada
             .get(&format!("{run}/events"))
             .header("accept", "application/x-ndjson");
-        ask.header("range", range)
+        send.header("range", range)
     };
     let whole = log(&ada, &run).await;
-    let (middle, etag) = (ask("bytes=100000-100999").await, ask("bytes=0-0").await.header("etag"));
+    let (middle, etag) = (
+        send("bytes=100000-100999").await,
+        send("bytes=0-0").await.header("etag"),
+    );
 
     assert!(
         due_logs(&workers, RetentionAction::Sealed, 1, 10)
@@ -144,8 +147,8 @@ async fn a_log_is_sealed_and_later_deleted_and_the_run_is_kept() {
     );
     // It is read as before, in every format.
     assert_eq!(log(&ada, &run).await, whole);
-    assert_eq!(ask("bytes=100000-100999").await.body, middle.body);
-    assert_eq!(ask("bytes=0-0").await.header("etag"), etag);
+    assert_eq!(send("bytes=100000-100999").await.body, middle.body);
+    assert_eq!(send("bytes=0-0").await.header("etag"), etag);
     let page = ada.get(&format!("{run}/events?after_sequence=2500&limit=2")).await.ok();
     assert_eq!(page["items"][0], whole[2_500]);
     let sse = ada
@@ -232,7 +235,12 @@ async fn runs_are_followed_live() {
 /// Starts workers that seal and delete logs as soon as their runs have ended.
 async fn hire_without_retention(app: &TestApp) -> Workers {
     let immediately = Retention::default().seal_runs_after_days(0).run_logs_days(0);
-    hire(&app.db, &immediately.attach(app.database.clone()), &quick()).await
+    start_workers(
+        &app.db,
+        &immediately.attach(app.database.clone()),
+        &test_worker_options(),
+    )
+    .await
 }
 
 /// Puts a scheduled job into the queue as its schedule does.

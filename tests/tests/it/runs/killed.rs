@@ -10,11 +10,11 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::process::{Place, free_port};
+use super::process::{ServiceFixture, free_port};
 
 const RUNS: usize = 100;
 /// Number of writers that stop at the last kill.
-const DEAD: usize = 10;
+const DEAD_WRITERS: usize = 10;
 const READERS: usize = 5;
 
 struct Writer {
@@ -30,16 +30,16 @@ struct Writer {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_each_kill_every_acknowledged_line_is_kept_once_and_in_order() {
     let kills = soak(10, 100);
-    let place = Arc::new(Place::new().await);
+    let fixture = Arc::new(ServiceFixture::new().await);
     let port = free_port();
-    let mut service = place.serve(port).await;
+    let mut service = fixture.serve(port).await;
     let mut writers = Vec::new();
     for number in 0..RUNS {
-        let mortal = number >= RUNS - DEAD;
+        let mortal = number >= RUNS - DEAD_WRITERS;
         let new = json!({"name": format!("run {number}"), "lost_after_seconds": if mortal { 10 } else { 3_600 }});
         writers.push(Arc::new(Writer {
             mortal,
-            run: place.run(port, new).await,
+            run: fixture.run(port, new).await,
             acknowledged: AtomicU64::new(0),
             sent: AtomicU64::new(0),
         }));
@@ -47,12 +47,12 @@ async fn after_each_kill_every_acknowledged_line_is_kept_once_and_in_order() {
     let stop = Arc::new(AtomicBool::new(false));
     let writing: Vec<_> = writers
         .iter()
-        .map(|writer| tokio::spawn(write(place.clone(), port, writer.clone(), stop.clone())))
+        .map(|writer| tokio::spawn(write(fixture.clone(), port, writer.clone(), stop.clone())))
         .collect();
     let reading: Vec<_> = writers
         .iter()
         .take(READERS)
-        .map(|writer| tokio::spawn(read(place.clone(), port, writer.run)))
+        .map(|writer| tokio::spawn(read(fixture.clone(), port, writer.run)))
         .collect();
 
     let total = || -> u64 {
@@ -64,10 +64,10 @@ async fn after_each_kill_every_acknowledged_line_is_kept_once_and_in_order() {
     for _ in 0..kills {
         let before = total();
         daybook_tests::eventually("lines after a kill", async || total() > before + 200).await;
-        let moment = rand::rng().random_range(0..20);
-        tokio::time::sleep(Duration::from_millis(moment)).await;
+        let delay_ms = rand::rng().random_range(0..20);
+        tokio::time::sleep(Duration::from_millis(delay_ms)).await;
         service.kill().await;
-        service = place.serve(port).await;
+        service = fixture.serve(port).await;
     }
     let lines = total();
     stop.store(true, Ordering::Relaxed);
@@ -76,9 +76,9 @@ async fn after_each_kill_every_acknowledged_line_is_kept_once_and_in_order() {
     }
 
     // The first writers complete their runs; the last ones send nothing any more.
-    for writer in &writers[..RUNS - DEAD] {
+    for writer in &writers[..RUNS - DEAD_WRITERS] {
         let end = json!({"status": "succeeded", "exit_code": 0});
-        let (status, run) = place
+        let (status, run) = fixture
             .post(port, &format!("/runs/{}/complete", writer.run), &end)
             .await
             .unwrap();
@@ -88,9 +88,9 @@ async fn after_each_kill_every_acknowledged_line_is_kept_once_and_in_order() {
         let last = reading.await.unwrap();
         assert!(last > 2, "{last}");
     }
-    for writer in &writers[RUNS - DEAD..] {
+    for writer in &writers[RUNS - DEAD_WRITERS..] {
         let path = format!("/runs/{}", writer.run);
-        let ended = async || place.ask(port, Method::GET, &path).await.unwrap().1;
+        let ended = async || fixture.send_request(port, Method::GET, &path).await.unwrap().1;
         daybook_tests::eventually("the end of a run whose writer is dead", async || {
             ended().await["status"] == "failed"
         })
@@ -99,7 +99,7 @@ async fn after_each_kill_every_acknowledged_line_is_kept_once_and_in_order() {
         assert_eq!(run["failure"]["code"], "writer-lost", "{run}");
     }
     for writer in &writers {
-        let log = place.log(port, writer.run).await;
+        let log = fixture.log(port, writer.run).await;
         let sequences: Vec<u64> = log.iter().map(|line| line["sequence"].as_u64().unwrap()).collect();
         assert_eq!(sequences, (1..=log.len() as u64).collect::<Vec<_>>());
         let lines = log.iter().filter(|line| line["type"] == "console.line");
@@ -115,11 +115,11 @@ async fn after_each_kill_every_acknowledged_line_is_kept_once_and_in_order() {
 }
 
 /// Writes one line after the other, and sends each until it is acknowledged.
-async fn write(place: Arc<Place>, port: u16, writer: Arc<Writer>, stop: Arc<AtomicBool>) {
+async fn write(fixture: Arc<ServiceFixture>, port: u16, writer: Arc<Writer>, stop: Arc<AtomicBool>) {
     for seq in 1.. {
         writer.sent.store(seq, Ordering::Relaxed);
         loop {
-            match place.send(place.line(port, writer.run, seq)).await {
+            match fixture.send(fixture.line(port, writer.run, seq)).await {
                 Ok((StatusCode::OK, _)) => break,
                 Ok((StatusCode::SERVICE_UNAVAILABLE, _)) | Err(_) => {}
                 // On a slow machine one of the last runs may be marked as lost before the end of the test.
@@ -141,10 +141,10 @@ async fn write(place: Arc<Place>, port: u16, writer: Arc<Writer>, stop: Arc<Atom
 }
 
 /// Reads to the end, and reconnects after each kill. Every line must be complete and the next one.
-async fn read(place: Arc<Place>, port: u16, run: Uuid) -> u64 {
+async fn read(fixture: Arc<ServiceFixture>, port: u16, run: Uuid) -> u64 {
     let mut last = 0;
     loop {
-        let request = place
+        let request = fixture
             .request(port, Method::GET, &format!("/runs/{run}/events"))
             .header("accept", "text/event-stream")
             .header("last-event-id", last.to_string());

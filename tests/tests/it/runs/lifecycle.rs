@@ -154,7 +154,9 @@ async fn a_queued_run_changes_its_status_by_its_lines() {
         .await
         .problem(StatusCode::CONFLICT, "run-ended");
     assert_eq!(
-        ada.ask(axum::http::Method::POST, &format!("{run}/cancel")).await.ok()["status"],
+        ada.team_request(axum::http::Method::POST, &format!("{run}/cancel"))
+            .await
+            .ok()["status"],
         "cancelled"
     );
 }
@@ -229,7 +231,7 @@ async fn another_teams_run_is_not_found() {
     // Her access to her own team does not give her access to this team.
     let own = self::run(&eve).await;
     append(&eve, &own, &[console("hers")]).await.ok();
-    for client in [&eve, &eve.at_team(ada.team_id)] {
+    for client in [&eve, &eve.for_team(ada.team_id)] {
         client.get(&run).await.is(StatusCode::NOT_FOUND);
         client.get(&format!("{run}/events")).await.is(StatusCode::NOT_FOUND);
         client.get(&format!("{run}/summary")).await.is(StatusCode::NOT_FOUND);
@@ -270,7 +272,7 @@ async fn a_run_whose_log_has_ended_is_ended_by_the_process_that_opens_it() {
     bytes.extend_from_slice(format!("{end}\n").as_bytes());
     std::fs::write(&file, bytes).unwrap();
     // Another process, because the first one has closed its logs.
-    let next = app.beside(daybook::live::LiveOptions::default()).await;
+    let next = app.second_process(daybook::live::LiveOptions::default()).await;
     let ada = next.bearer(ada.credential.clone().unwrap());
     ada.get(&format!("{run}/events")).await.ok();
     let ended = ada.get(&run).await.ok();

@@ -9,7 +9,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::process::Command;
 
-use super::process::{Place, Service, free_port};
+use super::process::{Service, ServiceFixture, free_port};
 
 /// Maximum number of file descriptors of the service, and of its open logs.
 const DESCRIPTORS: usize = 200;
@@ -26,44 +26,44 @@ fn open_logs(pid: i32, storage: &Path) -> usize {
         .count()
 }
 
-async fn serve_with_few_descriptors(place: &Place, port: u16) -> Service {
+async fn serve_with_few_descriptors(fixture: &ServiceFixture, port: u16) -> Service {
     let mut command = Command::new("sh");
-    place.equip(&mut command, port, place.storage.path());
+    fixture.set_environment(&mut command, port, fixture.storage.path());
     command
         .env("DAYBOOK_OPEN_LOGS", OPEN_LOGS.to_string())
         .env("DAYBOOK_POOL_SIZE", "4")
         .args(["-c", &format!("ulimit -n {DESCRIPTORS} && exec \"$0\" serve")])
         .arg(env!("CARGO_BIN_EXE_daybook-under-test"));
-    Service::of(command, port).await
+    Service::start(command, port).await
 }
 
 #[tokio::test]
 async fn unfinished_runs_of_one_member_take_no_descriptors_from_others() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
-    let service = serve_with_few_descriptors(&place, port).await;
+    let service = serve_with_few_descriptors(&fixture, port).await;
     let new = json!({"name": "never ends", "lost_after_seconds": 86_400});
     let mut runs = Vec::with_capacity(RUNS);
     for _ in 0..RUNS / 20 {
-        let begun = join_all((0..20).map(|_| place.run(port, new.clone()))).await;
+        let begun = join_all((0..20).map(|_| fixture.run(port, new.clone()))).await;
         runs.extend(begun);
         // The log of a started run is open only for a while.
         daybook_tests::eventually("few descriptors after a batch", async || {
-            open_logs(service.pid(), place.storage.path()) <= OPEN_LOGS
+            open_logs(service.pid(), fixture.storage.path()) <= OPEN_LOGS
         })
         .await;
     }
     // Another run works as usual.
-    let other = place.run(port, json!({"name": "import"})).await;
+    let other = fixture.run(port, json!({"name": "import"})).await;
     for seq in 1..=20 {
-        let (status, answer) = place.send(place.line(port, other, seq)).await.unwrap();
+        let (status, answer) = fixture.send(fixture.line(port, other, seq)).await.unwrap();
         assert_eq!(status, StatusCode::OK, "{answer}");
     }
-    assert_eq!(place.log(port, other).await.len(), 22);
-    place.complete(port, other).await;
+    assert_eq!(fixture.log(port, other).await.len(), 22);
+    fixture.complete(port, other).await;
     // The other runs continue, too, each at its last line.
     for batch in runs.chunks(20) {
-        let sent = batch.iter().map(|run| place.send(place.line(port, *run, 1)));
+        let sent = batch.iter().map(|run| fixture.send(fixture.line(port, *run, 1)));
         for sent in join_all(sent).await {
             let (status, answer) = sent.unwrap();
             assert_eq!(status, StatusCode::OK, "{answer}");
@@ -71,37 +71,37 @@ async fn unfinished_runs_of_one_member_take_no_descriptors_from_others() {
         }
     }
     daybook_tests::eventually("few descriptors", async || {
-        open_logs(service.pid(), place.storage.path()) <= OPEN_LOGS
+        open_logs(service.pid(), fixture.storage.path()) <= OPEN_LOGS
     })
     .await;
     // No line is lost when the process is killed.
     service.kill().await;
-    let service = serve_with_few_descriptors(&place, port).await;
+    let service = serve_with_few_descriptors(&fixture, port).await;
     for run in runs.iter().step_by(13) {
-        let (status, answer) = place.send(place.line(port, *run, 2)).await.unwrap();
+        let (status, answer) = fixture.send(fixture.line(port, *run, 2)).await.unwrap();
         assert_eq!(
             (status, &answer["last_sequence"]),
             (StatusCode::OK, &json!(4)),
             "{answer}"
         );
-        assert_eq!(place.log(port, *run).await.len(), 4);
+        assert_eq!(fixture.log(port, *run).await.len(), 4);
     }
     service.stop().await;
 }
 
 #[tokio::test]
 async fn finished_runs_leave_no_descriptor_behind() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
-    let service = serve_with_few_descriptors(&place, port).await;
+    let service = serve_with_few_descriptors(&fixture, port).await;
     for _ in 0..RUNS / 20 {
         let work = (0..20).map(async |_| {
-            let run = place.run(port, json!({"name": "short"})).await;
-            place.complete(port, run).await;
+            let run = fixture.run(port, json!({"name": "short"})).await;
+            fixture.complete(port, run).await;
         });
         join_all(work).await;
     }
-    let (status, page) = place.ask(port, Method::GET, "/runs?limit=1").await.unwrap();
+    let (status, page) = fixture.send_request(port, Method::GET, "/runs?limit=1").await.unwrap();
     assert_eq!(
         (status, &page["items"][0]["status"]),
         (StatusCode::OK, &json!("succeeded"))
@@ -111,17 +111,17 @@ async fn finished_runs_leave_no_descriptor_behind() {
 
 #[tokio::test]
 async fn the_number_of_a_teams_unfinished_runs_is_limited() {
-    let place = Place::new().await;
-    let other = place.db.team("Other").await;
+    let fixture = ServiceFixture::new().await;
+    let other = fixture.db.team("Other").await;
     other.member("ada", Role::Owner).await;
     let port = free_port();
-    let mut command = place.command(port, place.storage.path());
+    let mut command = fixture.command(port, fixture.storage.path());
     command.env("DAYBOOK_OPEN_RUNS", "5");
-    let service = Service::of(command, port).await;
+    let service = Service::start(command, port).await;
     // Queued runs count as well.
     let new = |start: bool| json!({"name": "import", "start": start});
     let bodies: Vec<_> = (0..20).map(|number| new(number % 2 == 0)).collect();
-    let answers = join_all(bodies.iter().map(|body| place.post(port, "/runs", body))).await;
+    let answers = join_all(bodies.iter().map(|body| fixture.post(port, "/runs", body))).await;
     let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
     let begun: Vec<_> = answers
         .iter()
@@ -139,15 +139,18 @@ async fn the_number_of_a_teams_unfinished_runs_is_limited() {
     }
     // Other teams and existing runs are not affected.
     let url = format!("http://127.0.0.1:{port}/v1/teams/{}/runs", other.id);
-    let elsewhere = place.http.post(url).bearer_auth(&place.token).json(&new(true));
-    assert_eq!(place.send(elsewhere).await.unwrap().0, StatusCode::CREATED);
+    let elsewhere = fixture.http.post(url).bearer_auth(&fixture.token).json(&new(true));
+    assert_eq!(fixture.send(elsewhere).await.unwrap().0, StatusCode::CREATED);
     let run = begun[0].1["id"].as_str().unwrap().parse().unwrap();
-    assert_eq!(place.send(place.line(port, run, 1)).await.unwrap().0, StatusCode::OK);
+    assert_eq!(
+        fixture.send(fixture.line(port, run, 1)).await.unwrap().0,
+        StatusCode::OK
+    );
     // A run that ends makes room for another one.
-    let cancelled = place.post(port, &format!("/runs/{run}/cancel"), &json!({})).await;
+    let cancelled = fixture.post(port, &format!("/runs/{run}/cancel"), &json!({})).await;
     assert_eq!(cancelled.unwrap().0, StatusCode::OK);
-    place.run(port, new(true)).await;
-    let (status, _) = place.post(port, "/runs", &new(true)).await.unwrap();
+    fixture.run(port, new(true)).await;
+    let (status, _) = fixture.post(port, "/runs", &new(true)).await.unwrap();
     assert_eq!(status, StatusCode::CONFLICT);
     service.stop().await;
 }

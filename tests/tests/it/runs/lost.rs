@@ -2,7 +2,7 @@
 
 use daybook::runs::Runs;
 use daybook::tenancy::{Role, WorkerDatabase};
-use daybook_tests::PATIENCE;
+use daybook_tests::WAIT_LIMIT;
 use daybook_tests::http::{TestApp, run_options};
 use futures_util::future::join_all;
 use serde_json::json;
@@ -85,7 +85,9 @@ async fn a_run_with_a_live_writer_is_not_ended_although_its_row_is_old() {
         .with_workers(WorkerDatabase::connect(app.db.owner_options(), 2).await.unwrap());
     assert_eq!(app.runs.end_silent(&database).await, 0);
     assert_eq!(ada.get(&path).await.ok()["status"], "running");
-    tokio::time::timeout(PATIENCE, app.runs.close(&database)).await.unwrap();
+    tokio::time::timeout(WAIT_LIMIT, app.runs.close(&database))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

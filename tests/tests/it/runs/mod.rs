@@ -2,6 +2,7 @@
 
 mod clients;
 mod disks;
+mod dropped_calls;
 mod exec;
 mod expiry;
 mod jobs;
@@ -16,7 +17,6 @@ mod processes;
 mod reading;
 mod slow;
 pub mod sse;
-mod uncertain;
 mod writing;
 
 use daybook_tests::http::{Client, TestRequest};
@@ -40,7 +40,7 @@ pub fn console(message: &str) -> Value {
 /// Appends several lines in one request.
 pub fn append(client: &Client, run: &str, lines: &[Value]) -> TestRequest {
     client
-        .ask(axum::http::Method::POST, &format!("{run}/events"))
+        .team_request(axum::http::Method::POST, &format!("{run}/events"))
         .header("content-type", "application/x-ndjson")
         .body(ndjson(lines))
 }

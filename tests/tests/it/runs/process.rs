@@ -10,7 +10,7 @@ use daybook::auth::NewToken;
 use daybook::config::JwtKey;
 use daybook::tenancy::Role;
 use daybook::testing::{TestDb, TestTeam};
-use daybook_tests::PATIENCE;
+use daybook_tests::WAIT_LIMIT;
 use daybook_tests::http::{auth_config, sample_program, token};
 pub use daybook_tests::ports::free_port;
 use nix::sys::signal::{Signal, kill};
@@ -23,7 +23,7 @@ use tokio::process::{Child, Command};
 use uuid::Uuid;
 
 /// A team with a member and a folder for logs, on which services are started.
-pub struct Place {
+pub struct ServiceFixture {
     pub db: TestDb,
     pub team: TestTeam,
     pub storage: TempDir,
@@ -31,7 +31,7 @@ pub struct Place {
     pub http: reqwest::Client,
 }
 
-impl Place {
+impl ServiceFixture {
     pub async fn new() -> Self {
         let db = TestDb::with_migrations(sample_program().migrations().clone()).await;
         let team = db.team("Acme").await;
@@ -54,13 +54,13 @@ impl Place {
     /// Returns the command that starts the service on a port, with its logs in a folder.
     pub fn command(&self, port: u16, storage: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_daybook-under-test"));
-        self.equip(&mut command, port, storage);
+        self.set_environment(&mut command, port, storage);
         command.arg("serve");
         command
     }
 
-    /// Sets the environment of [`Place::command`] for a command.
-    pub fn equip(&self, command: &mut Command, port: u16, storage: &Path) {
+    /// Sets the environment of [`ServiceFixture::command`] for a command.
+    pub fn set_environment(&self, command: &mut Command, port: u16, storage: &Path) {
         let JwtKey::Secret(secret) = auth_config().key.unwrap() else {
             panic!("a secret");
         };
@@ -85,11 +85,11 @@ impl Place {
     }
 
     pub async fn serve(&self, port: u16) -> Service {
-        Service::of(self.command(port, self.storage.path()), port).await
+        Service::start(self.command(port, self.storage.path()), port).await
     }
 
     /// Sends a request for the team's data. An error means that the service is not available.
-    pub async fn ask(&self, port: u16, method: Method, path: &str) -> reqwest::Result<(StatusCode, Value)> {
+    pub async fn send_request(&self, port: u16, method: Method, path: &str) -> reqwest::Result<(StatusCode, Value)> {
         self.send(self.request(port, method, path)).await
     }
 
@@ -100,7 +100,7 @@ impl Place {
     pub fn request(&self, port: u16, method: Method, path: &str) -> reqwest::RequestBuilder {
         let url = format!("http://127.0.0.1:{port}/v1/teams/{}{path}", self.team.id);
         let request = self.http.request(method, url).bearer_auth(&self.token);
-        request.timeout(PATIENCE)
+        request.timeout(WAIT_LIMIT)
     }
 
     pub async fn send(&self, request: reqwest::RequestBuilder) -> reqwest::Result<(StatusCode, Value)> {
@@ -111,11 +111,11 @@ impl Place {
     }
 
     /// Sends a request, and repeats it while the service is too busy.
-    async fn post_patiently(&self, port: u16, path: &str, body: &Value) -> (StatusCode, Value) {
+    async fn post_until_accepted(&self, port: u16, path: &str, body: &Value) -> (StatusCode, Value) {
         let began = Instant::now();
         loop {
             let answer = self.post(port, path, body).await.unwrap();
-            if answer.0 != StatusCode::SERVICE_UNAVAILABLE || began.elapsed() > PATIENCE {
+            if answer.0 != StatusCode::SERVICE_UNAVAILABLE || began.elapsed() > WAIT_LIMIT {
                 return answer;
             }
         }
@@ -125,13 +125,13 @@ impl Place {
     pub async fn complete(&self, port: u16, run: Uuid) {
         let path = format!("/runs/{run}/complete");
         let end = serde_json::json!({"status": "succeeded"});
-        let (status, ended) = self.post_patiently(port, &path, &end).await;
+        let (status, ended) = self.post_until_accepted(port, &path, &end).await;
         assert_eq!(status, StatusCode::OK, "{ended}");
     }
 
     /// Starts a run on the service at a port.
     pub async fn run(&self, port: u16, new: Value) -> Uuid {
-        let (status, run) = self.post_patiently(port, "/runs", &new).await;
+        let (status, run) = self.post_until_accepted(port, "/runs", &new).await;
         assert_eq!(status, StatusCode::CREATED, "{run}");
         run["id"].as_str().unwrap().parse().unwrap()
     }
@@ -165,7 +165,7 @@ pub struct Service {
 }
 
 impl Service {
-    pub async fn of(mut command: Command, port: u16) -> Self {
+    pub async fn start(mut command: Command, port: u16) -> Self {
         let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let stderr = Arc::new(Mutex::new(String::new()));
@@ -182,7 +182,7 @@ impl Service {
                 let _ = writeln!(collected.lock().unwrap(), "{line}");
             }
         });
-        let waited = tokio::time::timeout(PATIENCE, is_ready).await;
+        let waited = tokio::time::timeout(WAIT_LIMIT, is_ready).await;
         assert!(
             matches!(waited, Ok(Ok(()))),
             "no service on {port}: {}",
@@ -192,7 +192,7 @@ impl Service {
     }
 
     /// Returns what the service has written to stderr until now.
-    pub fn said(&self) -> String {
+    pub fn stderr(&self) -> String {
         self.stderr.lock().unwrap().clone()
     }
 
@@ -212,10 +212,10 @@ impl Service {
     /// Stops the service with SIGTERM, and waits until it ends.
     pub async fn stop(mut self) {
         self.signal(Signal::SIGTERM);
-        let status = tokio::time::timeout(PATIENCE, self.process.wait()).await;
+        let status = tokio::time::timeout(WAIT_LIMIT, self.process.wait()).await;
         let status = status
-            .unwrap_or_else(|_| panic!("it does not stop: {}", self.said()))
+            .unwrap_or_else(|_| panic!("it does not stop: {}", self.stderr()))
             .unwrap();
-        assert!(status.success(), "{status}: {}", self.said());
+        assert!(status.success(), "{status}: {}", self.stderr());
     }
 }

@@ -147,17 +147,17 @@ async fn ndjson_can_be_read_by_ranges() {
     let run = run(&ada).await;
     let lines: Vec<_> = (0..2_000).map(|at| console(&format!("line {at}"))).collect();
     append(&ada, &run, &lines).await.ok();
-    let ask = || {
+    let send = || {
         ada.get(&format!("{run}/events"))
             .header("accept", "application/x-ndjson")
     };
-    let grows = ask().await.is(StatusCode::OK);
+    let grows = send().await.is(StatusCode::OK);
     assert_eq!(grows.header("etag"), None);
     assert_eq!(grows.header("content-length").unwrap(), grows.body.len().to_string());
     ada.post(&format!("{run}/complete"), json!({"status": "succeeded"}))
         .await
         .ok();
-    let whole = ask().await.is(StatusCode::OK);
+    let whole = send().await.is(StatusCode::OK);
     let etag = whole.header("etag").unwrap();
     let total = whole.body.len();
     assert!(whole.body.starts_with(&grows.body) && total > 500_000);
@@ -168,20 +168,20 @@ async fn ndjson_can_be_read_by_ranges() {
         ("bytes=-50", total - 50..total),
         ("bytes=5-999999999", 5..total),
     ] {
-        let part = ask().header("range", range).await.is(StatusCode::PARTIAL_CONTENT);
+        let part = send().header("range", range).await.is(StatusCode::PARTIAL_CONTENT);
         assert_eq!(part.body, whole.body[span.clone()], "{range}");
         let content_range = format!("bytes {}-{}/{total}", span.start, span.end - 1);
         assert_eq!(part.header("content-range").unwrap(), content_range);
     }
-    let resumed = ask().header("range", "bytes=100-").header("if-range", &etag).await;
+    let resumed = send().header("range", "bytes=100-").header("if-range", &etag).await;
     resumed.is(StatusCode::PARTIAL_CONTENT);
-    ask()
+    send()
         .header("range", "bytes=100-")
         .header("if-range", "\"other\"")
         .await
         .is(StatusCode::OK);
-    ask().header("range", "bytes=1-2,4-5").await.is(StatusCode::OK);
-    let beyond = ask().header("range", &format!("bytes={total}-")).await;
+    send().header("range", "bytes=1-2,4-5").await.is(StatusCode::OK);
+    let beyond = send().header("range", &format!("bytes={total}-")).await;
     assert_eq!(beyond.header("content-range").unwrap(), format!("bytes */{total}"));
     beyond.is(StatusCode::RANGE_NOT_SATISFIABLE);
     // The log can also be read from a given line.
@@ -208,16 +208,16 @@ async fn byte_ranges_refer_to_the_requested_lines() {
         ("?after_sequence=99", None),
         ("?from_sequence=5", Some("99")),
     ] {
-        let ask = || {
-            let ask = ada
+        let send = || {
+            let send = ada
                 .get(&format!("{run}/events{query}"))
                 .header("accept", "application/x-ndjson");
             match headers {
-                Some(last) => ask.header("last-event-id", last),
-                None => ask,
+                Some(last) => send.header("last-event-id", last),
+                None => send,
             }
         };
-        let whole = ask().await.is(StatusCode::OK).body;
+        let whole = send().await.is(StatusCode::OK).body;
         assert!(
             String::from_utf8_lossy(&whole)
                 .lines()
@@ -231,12 +231,12 @@ async fn byte_ranges_refer_to_the_requested_lines() {
             ("bytes=100-", 100..total),
             ("bytes=-50", total - 50..total),
         ] {
-            let part = ask().header("range", range).await.is(StatusCode::PARTIAL_CONTENT);
+            let part = send().header("range", range).await.is(StatusCode::PARTIAL_CONTENT);
             assert_eq!(part.body, whole[span.clone()], "{query} {range}");
             let content_range = format!("bytes {}-{}/{total}", span.start, span.end - 1);
             assert_eq!(part.header("content-range").unwrap(), content_range);
         }
-        let beyond = ask().header("range", &format!("bytes={total}-")).await;
+        let beyond = send().header("range", &format!("bytes={total}-")).await;
         assert_eq!(beyond.header("content-range").unwrap(), format!("bytes */{total}"));
         beyond.is(StatusCode::RANGE_NOT_SATISFIABLE);
     }
@@ -248,10 +248,10 @@ async fn ndjson_can_be_followed() {
     let ada = app.member("ada", Role::Member).await;
     let run = run(&ada).await;
     let following = tokio::spawn({
-        let ask = ada
+        let send = ada
             .get(&format!("{run}/events?follow=true"))
             .header("accept", "application/x-ndjson");
-        async move { ask.await.text() }
+        async move { send.await.text() }
     });
     for at in 0..20 {
         append(&ada, &run, &[console(&at.to_string())]).await.ok();
@@ -269,7 +269,7 @@ async fn a_ticket_reads_one_run() {
     let bob = app.member("bob", Role::Member).await;
     let (one, other) = (run(&bob).await, run(&bob).await);
     let ticket = ada
-        .ask(Method::POST, &format!("{one}/tickets"))
+        .team_request(Method::POST, &format!("{one}/tickets"))
         .await
         .is(StatusCode::CREATED)
         .json();

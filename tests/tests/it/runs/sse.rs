@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use daybook_tests::PATIENCE;
+use daybook_tests::WAIT_LIMIT;
 use daybook_tests::http::Client;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -83,7 +83,7 @@ impl Events {
                 }
                 continue;
             }
-            let chunk = timeout(PATIENCE, self.response.chunk()).await.expect("an event");
+            let chunk = timeout(WAIT_LIMIT, self.response.chunk()).await.expect("an event");
             let chunk = chunk.unwrap()?;
             self.buffer.extend_from_slice(&chunk);
         }

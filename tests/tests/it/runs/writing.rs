@@ -55,7 +55,7 @@ async fn an_invalid_line_is_rejected_and_the_lines_before_it_are_kept() {
     let run = run(&ada).await;
     let events = format!("{run}/events");
     let post = |body: String| {
-        ada.ask(Method::POST, &events)
+        ada.team_request(Method::POST, &events)
             .header("content-type", "application/x-ndjson")
             .body(body)
     };
@@ -95,7 +95,7 @@ async fn an_invalid_line_is_rejected_and_the_lines_before_it_are_kept() {
         ("application/x-ndjson", "\u{0}\n", StatusCode::UNPROCESSABLE_ENTITY),
     ] {
         let answer = ada
-            .ask(Method::POST, &events)
+            .team_request(Method::POST, &events)
             .header("content-type", kind)
             .body(body)
             .await;
@@ -110,7 +110,7 @@ async fn a_body_may_last_as_long_as_the_run_and_its_complete_lines_are_kept_afte
     let (limit, began) = (Duration::from_secs(2), Instant::now());
     let db = TestDb::with_migrations(sample_program().migrations().clone()).await;
     let options = db.options();
-    let app = TestApp::start_within(limit, sample_program(), db, options).await;
+    let app = TestApp::start_program_with_timeout(limit, sample_program(), db, options).await;
     let ada = app.member("ada", Role::Member).await;
     let run = run(&ada).await;
     let address = app.serve(|router| router).await;

@@ -3,7 +3,7 @@
 use daybook::tenancy::Migrations;
 use daybook::testing::TestDb;
 use daybook_migration::for_each_team;
-use daybook_tests::{Stage, migrations};
+use daybook_tests::{TeamFixture, migrations};
 use sea_orm::{ConnectionTrait, SqlxPostgresConnector, TransactionTrait as _};
 use sea_orm_migration::SchemaManager;
 
@@ -41,23 +41,23 @@ pub(super) async fn catalogue(db: &TestDb) -> Vec<String> {
 
 #[tokio::test]
 async fn up_and_down_to_nothing_and_up_again() {
-    let stage = Stage::new().await;
-    stage.widget("w").await;
-    let (owner, migrations) = (stage.db.owner_options(), migrations());
-    let first = catalogue(&stage.db).await;
+    let fixture = TeamFixture::new().await;
+    fixture.widget("w").await;
+    let (owner, migrations) = (fixture.db.owner_options(), migrations());
+    let first = catalogue(&fixture.db).await;
     assert!(first.len() > 200, "{first:#?}");
     let applied = migrations.status(&owner).await.unwrap().applied;
 
     // With rows in the tables, and with open connections of the service.
     migrations.down(&owner, u32::MAX).await.unwrap();
-    assert_eq!(catalogue(&stage.db).await, Vec::<String>::new(), "left behind");
+    assert_eq!(catalogue(&fixture.db).await, Vec::<String>::new(), "left behind");
     let status = migrations.status(&owner).await.unwrap();
     assert_eq!((status.applied, status.pending), (vec![], applied.clone()));
 
     migrations.up(&owner).await.unwrap();
-    assert_eq!(catalogue(&stage.db).await, first);
+    assert_eq!(catalogue(&fixture.db).await, first);
     assert_eq!(migrations.status(&owner).await.unwrap().applied, applied);
-    stage.db.database().await;
+    fixture.db.database().await;
 }
 
 #[tokio::test]
@@ -144,9 +144,9 @@ async fn a_template_is_made_for_each_set_of_migrations() {
 /// Under forced row-level security an owner's plain UPDATE changes no row and returns no error.
 #[tokio::test]
 async fn for_each_team_reaches_the_rows_that_a_plain_update_does_not() {
-    let stage = Stage::new().await;
-    let rival = stage.db.team("Rival").await;
-    stage.widget("ours").await;
+    let fixture = TeamFixture::new().await;
+    let rival = fixture.db.team("Rival").await;
+    fixture.widget("ours").await;
     let mut theirs = rival.connection().await;
     sqlx::query("INSERT INTO widgets (team_id, id, name) VALUES ($1, $1, 'theirs')")
         .bind(rival.id)
@@ -154,7 +154,7 @@ async fn for_each_team_reaches_the_rows_that_a_plain_update_does_not() {
         .await
         .unwrap();
 
-    let pool = stage.db.owner_pool().await;
+    let pool = fixture.db.owner_pool().await;
     let db = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
     let manager = SchemaManager::new(&db);
     let backfill = "UPDATE widgets SET note = 'filled'";
@@ -172,10 +172,10 @@ async fn for_each_team_reaches_the_rows_that_a_plain_update_does_not() {
     })
     .await
     .unwrap();
-    let mut expected = vec![(daybook::tenancy::SYSTEM_TEAM, 0), (stage.team.id, 1), (rival.id, 1)];
+    let mut expected = vec![(daybook::tenancy::SYSTEM_TEAM, 0), (fixture.team.id, 1), (rival.id, 1)];
     expected.sort();
     assert_eq!(touched, expected, "all teams, including the system team");
-    assert_eq!(stage.count("widgets WHERE note = 'filled'").await, 1);
+    assert_eq!(fixture.count("widgets WHERE note = 'filled'").await, 1);
     let left = db.execute_unprepared(backfill).await.unwrap().rows_affected();
     assert_eq!(left, 0, "a team was left on the connection");
 
@@ -224,16 +224,16 @@ async fn a_queue_without_the_workers_rights_is_migrated_again() {
 /// A program from before m0006 doesn't know readers, and would consider them people who don't want to follow.
 #[tokio::test]
 async fn readers_are_removed_with_the_step_that_added_them() {
-    let stage = Stage::new().await;
-    let mut inside = stage.team.connection().await;
+    let fixture = TeamFixture::new().await;
+    let mut inside = fixture.team.connection().await;
     let insert = "WITH thread AS (
             INSERT INTO threads (team_id, id, object_type, object_id, object_label, last_seq)
             VALUES ($1, $3, 'widget', $3::text, 'w', 1) RETURNING id)
         INSERT INTO thread_followers (team_id, thread_id, user_id, following, reason) SELECT $1, id, $2, false, $4 FROM thread";
     for (thread, reason) in [(1, "reader"), (2, "manual")] {
         sqlx::query(insert)
-            .bind(stage.team.id)
-            .bind(stage.ada.user_id)
+            .bind(fixture.team.id)
+            .bind(fixture.ada.user_id)
             .bind(uuid::Uuid::from_u128(thread))
             .bind(reason)
             .execute(&mut inside)
@@ -241,7 +241,7 @@ async fn readers_are_removed_with_the_step_that_added_them() {
             .unwrap();
     }
     drop(inside);
-    let (owner, migrations) = (stage.db.owner_options(), migrations());
+    let (owner, migrations) = (fixture.db.owner_options(), migrations());
     loop {
         migrations.down(&owner, 1).await.unwrap();
         let status = migrations.status(&owner).await.unwrap();
@@ -250,7 +250,7 @@ async fn readers_are_removed_with_the_step_that_added_them() {
         }
     }
     let left: Vec<String> = sqlx::query_scalar("SELECT reason FROM thread_followers")
-        .fetch_all(&mut stage.team.connection().await)
+        .fetch_all(&mut fixture.team.connection().await)
         .await
         .unwrap();
     assert_eq!(left, ["manual"]);

@@ -4,7 +4,7 @@
 use daybook::tenancy::Migrations;
 use daybook::testing::TestDb;
 use daybook_migration::Migrator;
-use daybook_tests::{PATIENCE, eventually};
+use daybook_tests::{WAIT_LIMIT, eventually};
 use sea_orm::SqlxPostgresConnector;
 use sea_orm_migration::prelude::*;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
@@ -360,7 +360,7 @@ async fn the_exchange_of_an_index_waits_for_a_reader_no_longer_than_its_limit() 
     let mut reader = db.owner().await;
     let mut reader = reader.begin().await.unwrap();
     reader.execute("LOCK TABLE threads IN ACCESS SHARE MODE").await.unwrap();
-    let ended = tokio::time::timeout(PATIENCE, migrate(&db)).await;
+    let ended = tokio::time::timeout(WAIT_LIMIT, migrate(&db)).await;
     let refused = ended.expect("it gives up").unwrap().unwrap_err();
     let cause = std::error::Error::source(&refused).unwrap().to_string();
     assert!(cause.contains("lock timeout"), "{cause}");

@@ -2,7 +2,7 @@
 //! bench` does the same with a million requests.
 
 use daybook::wide_events::Sampling;
-use daybook_tests::accounting::account;
+use daybook_tests::accounting::check_counts;
 use daybook_tests::soak;
 
 fn requests() -> u64 {
@@ -11,10 +11,10 @@ fn requests() -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_request_is_counted_with_clients_that_disconnect_at_random() {
-    eprintln!("{}", account(requests(), Sampling::default()).await);
+    eprintln!("{}", check_counts(requests(), Sampling::default()).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_request_is_counted_when_most_are_sampled_out() {
-    eprintln!("{}", account(requests(), Sampling::default().rate(0.1)).await);
+    eprintln!("{}", check_counts(requests(), Sampling::default().rate(0.1)).await);
 }

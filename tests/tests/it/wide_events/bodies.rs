@@ -13,7 +13,7 @@ use daybook::wide_events::Sampling;
 use futures_util::{StreamExt as _, stream};
 use tokio::io::AsyncWriteExt as _;
 
-use super::{Site, ending, get as getting, read_until};
+use super::{WideEventServer, end_of, get as getting, read_until};
 
 /// A body that never ends.
 pub(super) fn endless() -> Body {
@@ -27,13 +27,13 @@ pub(super) fn endless() -> Body {
 
 #[tokio::test]
 async fn a_client_that_disconnects_during_a_stream() {
-    let site = Site::start(Router::new().route("/", get(async || endless()))).await;
-    let mut socket = site.connect().await;
+    let server = WideEventServer::start(Router::new().route("/", get(async || endless()))).await;
+    let mut socket = server.connect().await;
     socket.write_all(getting("/").as_bytes()).await.unwrap();
     read_until(&mut socket, "more and ").await;
     drop(socket);
-    let event = site.event().await;
-    let (outcome, status, bytes_out) = ending(&event);
+    let event = server.event().await;
+    let (outcome, status, bytes_out) = end_of(&event);
     assert_eq!((outcome, status), ("aborted_mid_body", Some(200)));
     assert!(bytes_out.unwrap() >= 9);
     assert!(event["headers_ms"].as_f64().unwrap() <= event["duration_ms"].as_f64().unwrap());
@@ -43,13 +43,13 @@ async fn a_client_that_disconnects_during_a_stream() {
 async fn a_client_that_disconnects_during_a_large_body() {
     const SIZE: usize = 64 * 1024 * 1024;
     let body = Bytes::from(vec![b'x'; SIZE]);
-    let site = Site::start(Router::new().route("/", get(async move || body.clone()))).await;
-    let mut socket = site.connect().await;
+    let server = WideEventServer::start(Router::new().route("/", get(async move || body.clone()))).await;
+    let mut socket = server.connect().await;
     socket.write_all(getting("/").as_bytes()).await.unwrap();
     read_until(&mut socket, "xxxx").await;
     drop(socket);
-    let event = site.event().await;
-    let (outcome, _, bytes_out) = ending(&event);
+    let event = server.event().await;
+    let (outcome, _, bytes_out) = end_of(&event);
     assert_eq!(outcome, "aborted_mid_body");
     assert!(
         bytes_out.unwrap() < SIZE as u64,
@@ -61,29 +61,29 @@ async fn a_client_that_disconnects_during_a_large_body() {
 async fn a_large_body_that_arrives() {
     const SIZE: usize = 3 * 1024 * 1024 + 17;
     let body = Bytes::from(vec![b'x'; SIZE]);
-    let site = Site::start(Router::new().route("/", get(async move || body.clone()))).await;
-    let answer = site.ask(&getting("/")).await;
+    let server = WideEventServer::start(Router::new().route("/", get(async move || body.clone()))).await;
+    let answer = server.send_request(&getting("/")).await;
     assert!(
         answer.contains(&format!("content-length: {SIZE}\r\n")),
         "{}",
         &answer[..200]
     );
     assert_eq!(answer.split_once("\r\n\r\n").unwrap().1.len(), SIZE);
-    assert_eq!(ending(&site.event().await), ("success", Some(200), Some(SIZE as u64)));
+    assert_eq!(end_of(&server.event().await), ("success", Some(200), Some(SIZE as u64)));
 }
 
 #[tokio::test]
 async fn an_upload_that_is_cut_off() {
     let router = Router::new().route("/", post(async |body: Bytes| format!("{} bytes", body.len())));
-    let site = Site::start(router).await;
-    let mut socket = site.connect().await;
+    let server = WideEventServer::start(router).await;
+    let mut socket = server.connect().await;
     socket
         .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nonly this much")
         .await
         .unwrap();
     socket.shutdown().await.unwrap();
-    let event = site.event().await;
-    assert_eq!((ending(&event).0, ending(&event).1), ("upload_aborted", Some(499)));
+    let event = server.event().await;
+    assert_eq!((end_of(&event).0, end_of(&event).1), ("upload_aborted", Some(499)));
     assert_eq!(event["bytes_in"], 14);
     assert_eq!(event["error"]["code"], "upload-aborted");
 }
@@ -91,46 +91,48 @@ async fn an_upload_that_is_cut_off() {
 #[tokio::test]
 async fn an_upload_that_is_not_read() {
     let router = Router::new().route("/", post(async || "no need"));
-    let site = Site::start(router).await;
-    site.ask("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody")
+    let server = WideEventServer::start(router).await;
+    server
+        .send_request("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody")
         .await;
-    let event = site.event().await;
-    assert_eq!(ending(&event), ("success", Some(200), Some(7)));
+    let event = server.event().await;
+    assert_eq!(end_of(&event), ("success", Some(200), Some(7)));
     assert_eq!(event["bytes_in"], 0);
 }
 
 #[tokio::test]
 async fn a_head_request() {
-    let site = Site::start(Router::new().route("/", get(async || "hello"))).await;
-    let answer = site
-        .ask("HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+    let server = WideEventServer::start(Router::new().route("/", get(async || "hello"))).await;
+    let answer = server
+        .send_request("HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
         .await;
     assert!(answer.contains("content-length: 5\r\n"), "{answer}");
-    assert_eq!(ending(&site.event().await), ("success", Some(200), Some(0)));
+    assert_eq!(end_of(&server.event().await), ("success", Some(200), Some(0)));
 }
 
 #[tokio::test]
 async fn a_head_request_of_a_stream() {
-    let site = Site::start(Router::new().route("/", any(async || endless()))).await;
-    site.ask("HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+    let server = WideEventServer::start(Router::new().route("/", any(async || endless()))).await;
+    server
+        .send_request("HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
         .await;
-    assert_eq!(ending(&site.event().await), ("success", Some(200), Some(0)));
+    assert_eq!(end_of(&server.event().await), ("success", Some(200), Some(0)));
 }
 
 #[tokio::test]
 async fn a_body_of_a_status_without_body_is_not_sent() {
     let answer = async |status: StatusCode| {
         let router = Router::new().route("/", get(async move || (status, "a body that is not sent")));
-        let site = Site::start(router).await;
-        site.ask(&getting("/")).await;
-        site.event().await
+        let server = WideEventServer::start(router).await;
+        server.send_request(&getting("/")).await;
+        server.event().await
     };
     assert_eq!(
-        ending(&answer(StatusCode::NOT_MODIFIED).await),
+        end_of(&answer(StatusCode::NOT_MODIFIED).await),
         ("success", Some(304), Some(0))
     );
     assert_eq!(
-        ending(&answer(StatusCode::NO_CONTENT).await),
+        end_of(&answer(StatusCode::NO_CONTENT).await),
         ("success", Some(204), Some(0))
     );
 }
@@ -138,10 +140,10 @@ async fn a_body_of_a_status_without_body_is_not_sent() {
 #[tokio::test]
 async fn a_stream_that_ends() {
     let body = || Body::from_stream(stream::iter(["a", "bc"]).map(Ok::<_, Infallible>));
-    let site = Site::start(Router::new().route("/", get(async move || body()))).await;
-    site.ask(&getting("/")).await;
-    let event = site.event().await;
-    assert_eq!(ending(&event), ("success", Some(200), Some(3)));
+    let server = WideEventServer::start(Router::new().route("/", get(async move || body()))).await;
+    server.send_request(&getting("/")).await;
+    let event = server.event().await;
+    assert_eq!(end_of(&event), ("success", Some(200), Some(3)));
     assert!(
         event["headers_ms"].is_f64(),
         "a stream records when its response began: {event}"
@@ -159,9 +161,9 @@ async fn a_stream_is_slow_if_its_response_begins_late_however_long_it_lasts() {
         Body::from_stream(stream::iter([Ok("begin ")]).chain(pause))
     };
     let router = Router::new().route("/", get(async move || body()));
-    let site = Site::start_with(router, |config| config.sampling(Sampling::default().slow(slow))).await;
-    site.ask(&getting("/")).await;
-    let event = site.event().await;
+    let server = WideEventServer::start_with(router, |config| config.sampling(Sampling::default().slow(slow))).await;
+    server.send_request(&getting("/")).await;
+    let event = server.event().await;
     let (headers_ms, duration_ms) = (event["headers_ms"].as_f64(), event["duration_ms"].as_f64());
     assert!(duration_ms > Some(600.0), "{event}");
     // A busy machine may begin the response late.
@@ -175,10 +177,10 @@ async fn a_stream_that_fails_in_the_service() {
         let pieces = [Ok("first"), Err(std::io::Error::other("the disk is gone"))];
         Body::from_stream(stream::iter(pieces))
     };
-    let site = Site::start(Router::new().route("/", get(async move || body()))).await;
-    site.ask(&getting("/")).await;
-    let event = site.event().await;
-    assert_eq!(ending(&event), ("error", Some(200), Some(5)));
+    let server = WideEventServer::start(Router::new().route("/", get(async move || body()))).await;
+    server.send_request(&getting("/")).await;
+    let event = server.event().await;
+    assert_eq!(end_of(&event), ("error", Some(200), Some(5)));
     assert_eq!(event["error"]["message"], "the disk is gone");
 }
 
@@ -189,19 +191,19 @@ fn sse(events: usize) -> Response {
 
 #[tokio::test]
 async fn server_sent_events_whose_reader_disconnects() {
-    let site = Site::start(Router::new().route("/", get(async || sse(2)))).await;
-    let mut socket = site.connect().await;
+    let server = WideEventServer::start(Router::new().route("/", get(async || sse(2)))).await;
+    let mut socket = server.connect().await;
     socket.write_all(getting("/").as_bytes()).await.unwrap();
     read_until(&mut socket, "data: 1").await;
     drop(socket);
-    let event = site.event().await;
-    assert_eq!((ending(&event).0, ending(&event).1), ("aborted_mid_body", Some(200)));
+    let event = server.event().await;
+    assert_eq!((end_of(&event).0, end_of(&event).1), ("aborted_mid_body", Some(200)));
 }
 
 #[tokio::test]
 async fn server_sent_events_that_end() {
     let events = || stream::iter(0..3).map(|n| Ok::<_, Infallible>(Event::default().data(n.to_string())));
-    let site = Site::start(Router::new().route("/", get(async move || Sse::new(events())))).await;
-    site.ask(&getting("/")).await;
-    assert_eq!(ending(&site.event().await), ("success", Some(200), Some(27)));
+    let server = WideEventServer::start(Router::new().route("/", get(async move || Sse::new(events())))).await;
+    server.send_request(&getting("/")).await;
+    assert_eq!(end_of(&server.event().await), ("success", Some(200), Some(27)));
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Notify, oneshot};
 
-use super::{Site, get as getting, read_until};
+use super::{WideEventServer, get as getting, read_until};
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -48,21 +48,21 @@ async fn an_event_has_its_request_its_response_and_the_added_fields() {
         .unwrap();
         "hello"
     };
-    let site = Site::start_with(Router::new().route("/carts/{id}", get(handler)), |config| {
+    let server = WideEventServer::start_with(Router::new().route("/carts/{id}", get(handler)), |config| {
         config
             .deployment_id(Some("d-7".to_owned()))
             .region(Some("eu-1".to_owned()))
             .header(axum::http::HeaderName::from_static("x-plan"))
     })
     .await;
-    let answer = site
-        .ask(&format!(
+    let answer = server
+        .send_request(&format!(
             "GET /carts/7?page=2&sort=a%20b HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-request-id: r-1\r\n\
              traceparent: {TRACE}\r\nuser-agent: Firefox/120.0.0.0\r\nx-plan: pro\r\n\r\n"
         ))
         .await;
     assert!(answer.contains("x-request-id: r-1\r\n"), "{answer}");
-    let mut event = site.event().await;
+    let mut event = server.event().await;
     let span_id = event["span_id"].as_str().unwrap().to_owned();
     assert!(answer.contains(&format!(
         "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-{span_id}-01\r\n"
@@ -96,11 +96,13 @@ async fn an_event_has_its_request_its_response_and_the_added_fields() {
 
 #[tokio::test]
 async fn invalid_ids_are_replaced_and_the_event_says_so() {
-    let site = Site::start(Router::new().route("/", get(async || "hello"))).await;
-    let answer = site
-        .ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-request-id: two words\r\ntraceparent: 00-x\r\n\r\n")
+    let server = WideEventServer::start(Router::new().route("/", get(async || "hello"))).await;
+    let answer = server
+        .send_request(
+            "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-request-id: two words\r\ntraceparent: 00-x\r\n\r\n",
+        )
         .await;
-    let event = site.event().await;
+    let event = server.event().await;
     assert_eq!(event["replaced_ids"], json!(["x-request-id", "traceparent"]));
     let request_id = event["request_id"].as_str().unwrap();
     assert!(answer.contains(&format!("x-request-id: {request_id}\r\n")), "{answer}");
@@ -117,9 +119,9 @@ async fn the_layers_own_fields_cannot_be_set_and_the_event_says_so() {
             .enrich(3);
         axum::http::StatusCode::IM_A_TEAPOT
     };
-    let site = Site::start(Router::new().route("/", get(handler))).await;
-    site.ask(&getting("/")).await;
-    let event = site.event().await;
+    let server = WideEventServer::start(Router::new().route("/", get(handler))).await;
+    server.send_request(&getting("/")).await;
+    let event = server.event().await;
     assert_eq!(
         (&event["status_code"], &event["outcome"]),
         (&json!(418), &json!("client_error"))
@@ -149,10 +151,11 @@ async fn a_schema_violation_marks_the_event_and_drops_nothing() {
     let router = Router::new()
         .route("/", get(handler))
         .route("/none", get(async || "hello"));
-    let site = Site::start_with(router, |config| config.schema(Some(EventSchema::new(&schema).unwrap()))).await;
-    site.ask(&getting("/")).await;
-    site.ask(&getting("/none")).await;
-    let events = site.settled_from(2).await;
+    let server =
+        WideEventServer::start_with(router, |config| config.schema(Some(EventSchema::new(&schema).unwrap()))).await;
+    server.send_request(&getting("/")).await;
+    server.send_request(&getting("/none")).await;
+    let events = server.wait_for_events_from(2).await;
     assert_eq!(
         events[0]["schema_errors"],
         json!([r#"/cart/items: "two" is not of type "integer""#])
@@ -181,12 +184,12 @@ async fn fields_that_are_added_after_the_end_become_a_late_event() {
             "hello"
         }
     };
-    let site = Site::start(Router::new().route("/mails", get(handler))).await;
-    site.ask(&getting("/mails")).await;
-    let request = site.event().await;
+    let server = WideEventServer::start(Router::new().route("/mails", get(handler))).await;
+    server.send_request(&getting("/mails")).await;
+    let request = server.event().await;
     assert_eq!((&request["asked"], &request["mail"]), (&json!(true), &Value::Null));
     go_on.send(()).unwrap();
-    let events = site.settled_from(2).await;
+    let events = server.wait_for_events_from(2).await;
     let late = &events[1];
     assert_eq!((&late["kind"], &late["outcome"]), (&json!("late"), &json!("error")));
     assert_eq!((&late["mail"], &late["asked"]), (&json!({"sent": 3}), &Value::Null));
@@ -206,9 +209,9 @@ async fn the_code_of_a_streaming_body_can_enrich_the_event() {
         }))
     };
     use futures_util::StreamExt as _;
-    let site = Site::start(Router::new().route("/", get(async move || body()))).await;
-    site.ask(&getting("/")).await;
-    assert_eq!(site.event().await["rows"], 3);
+    let server = WideEventServer::start(Router::new().route("/", get(async move || body()))).await;
+    server.send_request(&getting("/")).await;
+    assert_eq!(server.event().await["rows"], 3);
 }
 
 #[tokio::test]
@@ -226,12 +229,12 @@ async fn the_event_reports_values_that_are_not_json_or_too_large() {
         event.set("map", no_json).set("text", "x".repeat(5_000));
         "hello"
     };
-    let site = Site::start_with(Router::new().route("/", get(handler)), |config| {
+    let server = WideEventServer::start_with(Router::new().route("/", get(handler)), |config| {
         config.max_line_bytes(2_000)
     })
     .await;
-    site.ask(&getting("/")).await;
-    let event = site.event().await;
+    server.send_request(&getting("/")).await;
+    let event = server.event().await;
     assert_eq!((&event["status_code"], &event["text"]), (&json!(200), &Value::Null));
     let reports = event["schema_errors"].as_array().unwrap();
     let reports: Vec<_> = reports.iter().map(|report| report.as_str().unwrap()).collect();
@@ -246,12 +249,12 @@ async fn the_event_reports_values_that_are_not_json_or_too_large() {
 #[tokio::test]
 async fn a_panic_in_the_sampling_function_loses_no_event() {
     let sampling = Sampling::default().choose(|_| panic!("this test's own panic"));
-    let site = Site::start_with(Router::new().route("/", get(async || "hello")), |config| {
+    let server = WideEventServer::start_with(Router::new().route("/", get(async || "hello")), |config| {
         config.sampling(sampling)
     })
     .await;
-    site.ask(&getting("/")).await;
-    let event = site.event().await;
+    server.send_request(&getting("/")).await;
+    let event = server.event().await;
     assert_eq!(event["schema_errors"], json!(["the sampling function panicked"]));
 }
 
@@ -265,17 +268,17 @@ async fn sampling_counts_what_it_drops_and_keeps_errors() {
         .rate(0.0)
         .route("/healthz", 1.0)
         .slow(Duration::from_secs(3_600));
-    let site = Site::start_with(router, |config| config.sampling(sampling)).await;
-    let mut socket = site.connect().await;
+    let server = WideEventServer::start_with(router, |config| config.sampling(sampling)).await;
+    let mut socket = server.connect().await;
     for _ in 0..20 {
         socket.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
         read_until(&mut socket, "hello").await;
     }
     drop(socket);
     for path in ["/healthz", "/down"] {
-        site.ask(&getting(path)).await;
+        server.send_request(&getting(path)).await;
     }
-    let events = site.settled_from(22).await;
+    let events = server.wait_for_events_from(22).await;
     let kept: Vec<_> = events
         .iter()
         .map(|event| {
@@ -287,14 +290,14 @@ async fn sampling_counts_what_it_drops_and_keeps_errors() {
         })
         .collect();
     assert_eq!(kept, [("/healthz", "route", 1.0), ("/down", "error", 1.0),]);
-    assert_eq!(site.events.counts().sampled_out, 20);
+    assert_eq!(server.events.counts().sampled_out, 20);
 
     // Every request that takes at least this long is slow.
     let sampling = Sampling::default().rate(0.0).slow(Duration::ZERO);
     let router = Router::new().route("/", get(async || "hello"));
-    let site = Site::start_with(router, |config| config.sampling(sampling)).await;
-    site.ask(&getting("/")).await;
-    assert_eq!(site.event().await["sample_reason"], "slow");
+    let server = WideEventServer::start_with(router, |config| config.sampling(sampling)).await;
+    server.send_request(&getting("/")).await;
+    assert_eq!(server.event().await["sample_reason"], "slow");
 }
 
 #[tokio::test]
@@ -314,12 +317,12 @@ async fn a_handler_that_is_dropped_can_still_enrich_its_event() {
             std::future::pending().await
         }
     };
-    let site = Site::start(Router::new().route("/", get(handler))).await;
-    let mut socket = site.connect().await;
+    let server = WideEventServer::start(Router::new().route("/", get(handler))).await;
+    let mut socket = server.connect().await;
     socket.write_all(getting("/").as_bytes()).await.unwrap();
     begun.notified().await;
     drop(socket);
-    let event = site.event().await;
+    let event = server.event().await;
     assert_eq!(
         (&event["outcome"], &event["given_up"]),
         (&json!("aborted_before_response"), &json!(true))
@@ -344,11 +347,11 @@ async fn late_events_and_other_units_name_their_request() {
         });
         "hello"
     };
-    let site = Site::start(Router::new().route("/", get(handler))).await;
-    site.ask(&getting("/")).await;
-    site.settled_from(2).await;
+    let server = WideEventServer::start(Router::new().route("/", get(handler))).await;
+    server.send_request(&getting("/")).await;
+    server.wait_for_events_from(2).await;
     answered.notify_one();
-    let events = site.settled_from(3).await;
+    let events = server.wait_for_events_from(3).await;
     let kinds: Vec<_> = events.iter().map(|event| event["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["socket", "request", "late"]);
     assert!(
@@ -365,8 +368,9 @@ async fn late_events_and_other_units_name_their_request() {
 
 #[tokio::test]
 async fn an_unknown_method_is_not_copied() {
-    let site = Site::start(Router::new().route("/", axum::routing::any(async || "hello"))).await;
-    site.ask("S3CRET-TOKEN / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+    let server = WideEventServer::start(Router::new().route("/", axum::routing::any(async || "hello"))).await;
+    server
+        .send_request("S3CRET-TOKEN / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
         .await;
-    assert_eq!(site.event().await["method"], "_OTHER");
+    assert_eq!(server.event().await["method"], "_OTHER");
 }

@@ -11,20 +11,20 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use daybook::wide_events::{WideEventConfig, WideEventLayer, WideEvents};
-use daybook_tests::PATIENCE;
+use daybook_tests::WAIT_LIMIT;
 use daybook_tests::wide_events::CapturedOutput;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 /// A server with wide events.
-pub struct Site {
+pub struct WideEventServer {
     pub address: SocketAddr,
     pub events: WideEvents,
     written: CapturedOutput,
 }
 
-impl Site {
+impl WideEventServer {
     pub async fn start(router: Router) -> Self {
         Self::start_with(router, |config| config).await
     }
@@ -50,11 +50,11 @@ impl Site {
     }
 
     /// Sends one request on a new connection, and returns the complete response.
-    pub async fn ask(&self, request: &str) -> String {
+    pub async fn send_request(&self, request: &str) -> String {
         let mut socket = self.connect().await;
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
-        tokio::time::timeout(PATIENCE, socket.read_to_end(&mut answer))
+        tokio::time::timeout(WAIT_LIMIT, socket.read_to_end(&mut answer))
             .await
             .unwrap()
             .unwrap();
@@ -62,18 +62,18 @@ impl Site {
     }
 
     /// Returns all events, after everything that was begun has ended and is written.
-    pub async fn settled(&self) -> Vec<Value> {
-        self.settled_from(1).await
+    pub async fn wait_for_events(&self) -> Vec<Value> {
+        self.wait_for_events_from(1).await
     }
 
-    /// Like [`Site::settled`], after at least `begun` events have begun.
-    pub async fn settled_from(&self, begun: u64) -> Vec<Value> {
-        self.written.settled(&self.events, begun).await
+    /// Like [`WideEventServer::wait_for_events`], after at least `begun` events have begun.
+    pub async fn wait_for_events_from(&self, begun: u64) -> Vec<Value> {
+        self.written.wait_for_events(&self.events, begun).await
     }
 
     /// Returns the only event.
     pub async fn event(&self) -> Value {
-        let events = self.settled().await;
+        let events = self.wait_for_events().await;
         let [event] = events.as_slice() else {
             panic!("expected exactly one event: {events:#?}");
         };
@@ -87,7 +87,7 @@ pub fn get(path: &str) -> String {
 }
 
 /// Returns how an event ended: outcome, status, bytes sent.
-pub fn ending(event: &Value) -> (&str, Option<u64>, Option<u64>) {
+pub fn end_of(event: &Value) -> (&str, Option<u64>, Option<u64>) {
     (
         event["outcome"].as_str().unwrap(),
         event["status_code"].as_u64(),
@@ -110,6 +110,6 @@ pub async fn read_until(socket: &mut TcpStream, text: &str) -> String {
             read.extend_from_slice(&buffer[..bytes]);
         }
     };
-    tokio::time::timeout(PATIENCE, reading).await.expect(text);
+    tokio::time::timeout(WAIT_LIMIT, reading).await.expect(text);
     String::from_utf8_lossy(&read).into_owned()
 }

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use daybook::wide_events::{Sink, SinkCounts, WideEventConfig, WideEventLayer, WideEvents};
-use daybook_tests::PATIENCE;
+use daybook_tests::WAIT_LIMIT;
 use daybook_tests::wide_events::CapturedOutput;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
@@ -19,19 +19,19 @@ use super::read_until;
 
 /// Waits until the counts meet `condition`.
 fn wait_for(events: &WideEvents, condition: impl Fn(u64, u64) -> bool) {
-    let asked = Instant::now();
+    let waiting_since = Instant::now();
     loop {
         let counts = events.counts();
         if condition(counts.emitted, counts.dropped) {
             return;
         }
-        assert!(asked.elapsed() < PATIENCE, "{counts:?}");
+        assert!(waiting_since.elapsed() < WAIT_LIMIT, "{counts:?}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
 /// Starts a site that writes into a pipe, and opens a connection to it.
-async fn site(max_line_bytes: usize) -> (WideEvents, TcpStream, PipeReader) {
+async fn server(max_line_bytes: usize) -> (WideEvents, TcpStream, PipeReader) {
     let (reader, writer) = pipe().unwrap();
     let config = WideEventConfig::new("shop")
         .sink(Sink::new(writer))
@@ -59,7 +59,7 @@ async fn site(max_line_bytes: usize) -> (WideEvents, TcpStream, PipeReader) {
     (events, TcpStream::connect(address).await.unwrap(), reader)
 }
 
-async fn ask(socket: &mut TcpStream, path: &str) {
+async fn send_request(socket: &mut TcpStream, path: &str) {
     socket
         .write_all(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes())
         .await
@@ -69,17 +69,17 @@ async fn ask(socket: &mut TcpStream, path: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stalled_reader_blocks_no_request_and_learns_the_number_of_lost_lines() {
-    let (events, mut socket, mut reader) = site(64 * 1024).await;
+    let (events, mut socket, mut reader) = server(64 * 1024).await;
     // A pipe holds 64 KiB, and the queue 32 MiB, of which lines like these may use three quarters. The rest is lost.
     for _ in 0..2_000 {
-        ask(&mut socket, "/large").await;
+        send_request(&mut socket, "/large").await;
     }
     let lost = events.counts().dropped;
     assert!(lost > 0, "{:?}", events.counts());
     assert!(events.counts().emitted < 10, "no reader has read");
     // Important events have reserved space, for lines that are as long.
     for _ in 0..10 {
-        ask(&mut socket, "/down").await;
+        send_request(&mut socket, "/down").await;
     }
     assert_eq!(events.counts().dropped, lost);
     let reading = std::thread::spawn(move || {
@@ -88,9 +88,9 @@ async fn a_stalled_reader_blocks_no_request_and_learns_the_number_of_lost_lines(
         text
     });
     wait_for(&events, |emitted, dropped| emitted + dropped == 2_010);
-    ask(&mut socket, "/").await;
+    send_request(&mut socket, "/").await;
     drop(socket);
-    let counts = events.close(PATIENCE);
+    let counts = events.close(WAIT_LIMIT);
     assert_eq!((counts.received, counts.open), (2_011, 0));
     assert_eq!(counts.emitted + counts.dropped, 2_011);
     drop(events);
@@ -107,12 +107,12 @@ async fn a_stalled_reader_blocks_no_request_and_learns_the_number_of_lost_lines(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closed_pipe_fails_no_request() {
-    let (events, mut socket, reader) = site(64 * 1024).await;
-    ask(&mut socket, "/").await;
+    let (events, mut socket, reader) = server(64 * 1024).await;
+    send_request(&mut socket, "/").await;
     wait_for(&events, |emitted, _| emitted == 1);
     drop(reader);
     for _ in 0..50 {
-        ask(&mut socket, "/").await;
+        send_request(&mut socket, "/").await;
     }
     wait_for(&events, |emitted, dropped| emitted == 1 && dropped == 50);
 }
@@ -131,7 +131,7 @@ fn closing_writes_the_waiting_lines() {
     for _ in 0..100 {
         sink.send(&line, false);
     }
-    let counts = sink.close(PATIENCE);
+    let counts = sink.close(WAIT_LIMIT);
     assert_eq!(
         counts,
         SinkCounts {
@@ -194,21 +194,21 @@ fn write_to_unreliable_writer(every: u32) {
     for n in 0..500 {
         sink.send(format!("{{\"n\":{n}}}").as_bytes(), false);
         // In several batches instead of one.
-        let asked = Instant::now();
+        let waiting_since = Instant::now();
         while n % 25 == 0 && sink.counts().queued > 0 {
-            assert!(asked.elapsed() < PATIENCE, "{:?}", sink.counts());
+            assert!(waiting_since.elapsed() < WAIT_LIMIT, "{:?}", sink.counts());
             std::thread::sleep(Duration::from_millis(1));
         }
     }
     // The last written line reports all losses, including those that lost lines had reported.
-    let asked = Instant::now();
+    let waiting_since = Instant::now();
     while sink.counts().queued > 0 {
-        assert!(asked.elapsed() < PATIENCE, "{:?}", sink.counts());
+        assert!(waiting_since.elapsed() < WAIT_LIMIT, "{:?}", sink.counts());
         std::thread::sleep(Duration::from_millis(2));
     }
     writer.3.store(true, Ordering::Relaxed);
     sink.send(b"{\"n\":500}", false);
-    let counts = sink.close(PATIENCE);
+    let counts = sink.close(WAIT_LIMIT);
     assert_eq!((counts.emitted + counts.dropped, counts.queued), (501, 0));
     assert!(counts.emitted > 0 && counts.dropped > 0, "{counts:?}");
     let text = writer.0.text();

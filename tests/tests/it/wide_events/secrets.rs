@@ -6,7 +6,7 @@ use axum::routing::post;
 use daybook::wide_events::{HashKey, Redaction, Sensitive, Treatment, WideEvent};
 use serde_json::{Value, json};
 
-use super::Site;
+use super::WideEventServer;
 
 /// A secret that must not appear, wherever it was sent.
 const CANARY: &str = "hunter2-canary";
@@ -55,7 +55,7 @@ async fn no_secret_appears_in_an_event() {
         "x-forwarded-for",
         "x-plan",
     ];
-    let site = Site::start_with(Router::new().route("/pay/{who}", post(pay)), |config| {
+    let server = WideEventServer::start_with(Router::new().route("/pay/{who}", post(pay)), |config| {
         headers.into_iter().fold(config.redaction(redaction), |config, name| {
             config.header(HeaderName::from_static(name))
         })
@@ -68,7 +68,7 @@ async fn no_secret_appears_in_an_event() {
         "comment": format!("my token is {JWT} and I live at 203.0.113.77"),
     })
     .to_string();
-    site.ask(&format!(
+    server.send_request(&format!(
         "POST /pay/{EMAIL}?ticket={CANARY}&access_token={CANARY}&next=/people/{EMAIL}&user[password]={CANARY}&{EMAIL}=1&to=/x%3Ftoken={CANARY} HTTP/1.1\r\nhost: a\r\n\
          user-agent: bot ({EMAIL}) Bearer {CANARY} {JWT}\r\nreferer: https://x/?token={CANARY}\r\n\
          connection: close\r\nauthorization: Bearer {CANARY}\r\ncookie: session={CANARY}\r\nx-api-key: {CANARY}\r\n\
@@ -76,7 +76,7 @@ async fn no_secret_appears_in_an_event() {
         body.len()
     ))
     .await;
-    let event = site.event().await;
+    let event = server.event().await;
     let line = event.to_string();
     for secret in [
         CANARY,

@@ -8,7 +8,7 @@ use daybook_tests::live::LiveClient;
 use daybook_tests::{eventually, widget};
 use serde_json::{Value, json};
 
-use super::{Office, message, nested_text, subscribe};
+use super::{JsonApp, message, nested_text, subscribe};
 
 /// JSON that PostgreSQL accepts but the service can't read: deeper than serde_json's limit, deeper than an answer may
 /// be, or with a number that is no `f64`.
@@ -21,8 +21,8 @@ fn unreadable() -> [String; 3] {
 }
 
 /// Copies an event with another payload, and posts it to a thread and to the inboxes that contain that thread.
-async fn post_by_hand(office: &Office, like: &Event, thread: &str, data: &str) {
-    let mut team = office.app.team.connection().await;
+async fn post_by_hand(json_app: &JsonApp, like: &Event, thread: &str, data: &str) {
+    let mut team = json_app.app.team.connection().await;
     let (id, thread_id) = (Uuid::now_v7(), thread.trim_start_matches("/threads/"));
     sqlx::query(
         "INSERT INTO events (team_id, id, event_type, event_name, object_type, object_id, object_label, threadable,
@@ -56,23 +56,23 @@ async fn post_by_hand(office: &Office, like: &Event, thread: &str, data: &str) {
 
 #[tokio::test]
 async fn events_that_cannot_be_read_fail_no_page_no_inbox_no_socket_and_no_batch() {
-    let office = Office::open().await;
-    let made = office.create("w", json!(1)).await.unwrap();
-    let thread = office.followed_thread(&made).await;
-    office.update(&made, json!(2)).await.unwrap();
-    let like = office.app.team.events().await.pop().unwrap();
+    let json_app = JsonApp::start().await;
+    let made = json_app.create("w", json!(1)).await.unwrap();
+    let thread = json_app.followed_thread(&made).await;
+    json_app.update(&made, json!(2)).await.unwrap();
+    let like = json_app.app.team.events().await.pop().unwrap();
     for data in unreadable() {
-        post_by_hand(&office, &like, &thread, &data).await;
+        post_by_hand(&json_app, &like, &thread, &data).await;
     }
 
     // The inbox's newest message is one of these.
-    let inbox = office.grace.inbox().await;
+    let inbox = json_app.grace.inbox().await;
     let text = inbox["items"][0]["text"].as_str().unwrap();
     assert_eq!(text, "Ada changed widget “w” (what was recorded can't be read)");
-    office.update(&made, json!(3)).await.unwrap();
+    json_app.update(&made, json!(3)).await.unwrap();
 
     for query in ["", "?group=true"] {
-        let page = office.ada.get(&format!("{thread}/messages{query}")).await.ok();
+        let page = json_app.ada.get(&format!("{thread}/messages{query}")).await.ok();
         let items = page["items"].as_array().unwrap();
         let shown: Vec<_> = items
             .iter()
@@ -87,7 +87,7 @@ async fn events_that_cannot_be_read_fail_no_page_no_inbox_no_socket_and_no_batch
             assert_eq!(reason.is_string(), (2..5).contains(&at), "{query}: {item:#}");
         }
     }
-    let page = office.ada.get(&format!("{thread}/messages?after_seq=2")).await.ok();
+    let page = json_app.ada.get(&format!("{thread}/messages?after_seq=2")).await.ok();
     assert_eq!(message(&page, 0)["changes"], json!([]));
     assert!(
         message(&page, 2)["unreadable"]["reason"]
@@ -96,8 +96,8 @@ async fn events_that_cannot_be_read_fail_no_page_no_inbox_no_socket_and_no_batch
             .contains("JSON")
     );
 
-    let address = office.app.serve(|router| router).await;
-    let mut live = LiveClient::connect(address, &office.grace).await;
+    let address = json_app.app.serve(|router| router).await;
+    let mut live = LiveClient::connect(address, &json_app.grace).await;
     live.follow_thread(thread.trim_start_matches("/threads/"), Some(0))
         .await;
     let mut messages = 0;
@@ -107,28 +107,28 @@ async fn events_that_cannot_be_read_fail_no_page_no_inbox_no_socket_and_no_batch
     live.follow(subscribe("notifications")).await;
     assert_eq!(live.next().await["type"], "notifications:updated");
 
-    let story = format!("/stories/{}", office.context.correlation_id);
-    let story = office.ada.get(&story).await.ok();
+    let story = format!("/stories/{}", json_app.context.correlation_id);
+    let story = json_app.ada.get(&story).await.ok();
     let steps = story["steps"].as_array().unwrap();
     let unreadable = steps.iter().filter(|step| !step["event"]["unreadable"].is_null());
     assert_eq!(unreadable.count(), 3, "{story:#}");
 
-    let activity = office.activity();
+    let activity = json_app.activity();
     let shown = activity
         .iter()
         .filter(|event| !event["event_data"]["unreadable"].is_null());
     assert!(activity.is_empty() || shown.count() == 3, "{activity:#?}");
-    let events = office.app.team.events().await;
+    let events = json_app.app.team.events().await;
     let data: Vec<_> = events.iter().map(|event| event.data().unwrap()).collect();
     let unreadable = data.iter().filter(|data| matches!(data, EventData::Unreadable(_)));
     assert_eq!((events.len(), unreadable.count()), (6, 3));
     // A durable consumer reads all of them.
-    eventually("all events to be counted", async || office.counted().await == 6).await;
+    eventually("all events to be counted", async || json_app.counted().await == 6).await;
 
-    let metrics = office
+    let metrics = json_app
         .app
         .anonymous()
-        .at(axum::http::Method::GET, "/metrics")
+        .request(axum::http::Method::GET, "/metrics")
         .await
         .text();
     let read = metrics
@@ -139,12 +139,12 @@ async fn events_that_cannot_be_read_fail_no_page_no_inbox_no_socket_and_no_batch
 
 #[tokio::test]
 async fn sessions_and_actions_that_cannot_be_read_fail_no_list() {
-    let office = Office::closed().await;
-    let spec = SessionSpec::new("sync").context(office.context.clone());
-    let good = with_job_session(&office.app.database, spec, async |session| Ok(session.id()))
+    let json_app = JsonApp::without_workers().await;
+    let spec = SessionSpec::new("sync").context(json_app.context.clone());
+    let good = with_job_session(&json_app.app.database, spec, async |session| Ok(session.id()))
         .await
         .unwrap();
-    let mut team = office.app.team.connection().await;
+    let mut team = json_app.app.team.connection().await;
     let inputs = [
         format!("{{\"a\":{}}}", nested_text(140)),
         nested_text(101),
@@ -169,7 +169,7 @@ async fn sessions_and_actions_that_cannot_be_read_fail_no_list() {
             "INSERT INTO job_actions (team_id, session_id, seq, at, action_type, sentence, parts, payload)
              VALUES ($1, $2, 1, now(), 'Did', 'Did it', $3::text::jsonb, $3::text::jsonb)",
         )
-        .bind(office.app.team.id)
+        .bind(json_app.app.team.id)
         .bind(id)
         .bind(&input)
         .execute(&mut team)
@@ -178,16 +178,16 @@ async fn sessions_and_actions_that_cannot_be_read_fail_no_list() {
         ids.push(id);
     }
 
-    let list = office.ada.get("/job-sessions").await.ok();
+    let list = json_app.ada.get("/job-sessions").await.ok();
     let items = list["items"].as_array().unwrap();
     let shown = |item: &&Value| item["unreadable"] == json!(["input"]) && item["input"]["unreadable"].is_object();
     assert_eq!((items.len(), items.iter().filter(shown).count()), (4, 3), "{list:#}");
     for id in &ids {
         assert_eq!(
-            office.ada.get(&format!("/job-sessions/{id}")).await.ok()["sentence"],
+            json_app.ada.get(&format!("/job-sessions/{id}")).await.ok()["sentence"],
             "Sync"
         );
-        let actions = office.ada.get(&format!("/job-sessions/{id}/actions")).await.ok();
+        let actions = json_app.ada.get(&format!("/job-sessions/{id}/actions")).await.ok();
         let action = &actions["items"][0];
         assert_eq!(
             (&action["sentence"], &action["unreadable"]),
@@ -195,10 +195,13 @@ async fn sessions_and_actions_that_cannot_be_read_fail_no_list() {
         );
         assert!(action["payload"]["unreadable"]["reason"].is_string() && action["parts"].is_array());
     }
-    let story = format!("/stories/{}", office.context.correlation_id);
-    assert_eq!(office.ada.get(&story).await.ok()["steps"].as_array().unwrap().len(), 4);
-    let address = office.app.serve(|router| router).await;
-    let mut live = LiveClient::connect(address, &office.ada).await;
+    let story = format!("/stories/{}", json_app.context.correlation_id);
+    assert_eq!(
+        json_app.ada.get(&story).await.ok()["steps"].as_array().unwrap().len(),
+        4
+    );
+    let address = json_app.app.serve(|router| router).await;
+    let mut live = LiveClient::connect(address, &json_app.ada).await;
     live.follow(json!({"type": "subscribe", "topic": "job-sessions", "cursor": "0:0:"}))
         .await;
     for _ in 0..4 {
@@ -208,11 +211,11 @@ async fn sessions_and_actions_that_cannot_be_read_fail_no_list() {
 
 #[tokio::test]
 async fn runs_that_cannot_be_read_fail_no_list() {
-    let office = Office::closed().await;
-    let mut team = office.app.team.connection().await;
+    let json_app = JsonApp::without_workers().await;
+    let mut team = json_app.app.team.connection().await;
     let mut ids = Vec::new();
     for wrong in ["", &nested_text(140), &nested_text(101), "{\"n\":1e999}"] {
-        let run = office.ada.post("/runs", json!({"name": "import"})).await.ok();
+        let run = json_app.ada.post("/runs", json!({"name": "import"})).await.ok();
         let id = run["id"].as_str().unwrap().to_owned();
         if !wrong.is_empty() {
             sqlx::query("UPDATE runs SET failure = $2::jsonb, output_paths = $2::jsonb WHERE id = $1::uuid")
@@ -228,7 +231,7 @@ async fn runs_that_cannot_be_read_fail_no_list() {
     let shown = |run: &Value| {
         run["unreadable"] == json!(["failure", "output_paths"]) && run["failure"]["unreadable"]["reason"].is_string()
     };
-    let list = office.ada.get("/runs").await.ok();
+    let list = json_app.ada.get("/runs").await.ok();
     let items = list["items"].as_array().unwrap();
     assert_eq!(
         (items.len(), items.iter().filter(|run| shown(run)).count()),
@@ -237,42 +240,45 @@ async fn runs_that_cannot_be_read_fail_no_list() {
     );
     assert!(items.last().unwrap()["unreadable"].is_null(), "{list:#}");
     for (id, correlation_id) in &ids[1..] {
-        let run = office.ada.get(&format!("/runs/{id}")).await.ok();
+        let run = json_app.ada.get(&format!("/runs/{id}")).await.ok();
         assert!(shown(&run), "{run:#}");
-        let story = office.ada.get(&format!("/stories/{correlation_id}")).await.ok();
+        let story = json_app.ada.get(&format!("/stories/{correlation_id}")).await.ok();
         let steps = story["steps"].as_array().unwrap();
         assert!(steps.iter().any(|step| shown(&step["run"])), "{story:#}");
     }
-    let address = office.app.serve(|router| router).await;
-    let mut live = LiveClient::connect(address, &office.ada).await;
+    let address = json_app.app.serve(|router| router).await;
+    let mut live = LiveClient::connect(address, &json_app.ada).await;
     live.follow(json!({"type": "subscribe", "topic": "runs", "cursor": "0:0:"}))
         .await;
     for _ in 0..4 {
         assert_eq!(live.next().await["type"], "runs:updated");
     }
     // The run can still be ended.
-    let cancelled = office.ada.post(&format!("/runs/{}/cancel", ids[1].0), json!({})).await;
+    let cancelled = json_app
+        .ada
+        .post(&format!("/runs/{}/cancel", ids[1].0), json!({}))
+        .await;
     assert!(cancelled.status.is_success(), "{}", cancelled.text());
 }
 
 /// Any entity is read in this way, including those of a program.
 #[tokio::test]
 async fn models_with_json_that_cannot_be_read_are_found() {
-    let office = Office::closed().await;
-    let good = office.create("good", json!({"a": 1})).await.unwrap();
+    let json_app = JsonApp::without_workers().await;
+    let good = json_app.create("good", json!({"a": 1})).await.unwrap();
     for (name, wrong) in [
         ("deep", nested_text(140).as_str()),
         ("deeper", &nested_text(101)),
         ("vast", "[1e999]"),
     ] {
-        let made = office.create(name, json!({"a": 1})).await.unwrap();
+        let made = json_app.create(name, json!({"a": 1})).await.unwrap();
         sqlx::query("UPDATE widgets SET extra = $2::jsonb WHERE id = $1")
             .bind(made.id)
             .bind(wrong)
-            .execute(&mut office.app.team.connection().await)
+            .execute(&mut json_app.app.team.connection().await)
             .await
             .unwrap();
-        let tx = office.app.database.begin(&office.context).await.unwrap();
+        let tx = json_app.app.database.begin(&json_app.context).await.unwrap();
         let all = widget::Entity::find().all(&tx).await.unwrap();
         let found = all.iter().find(|found| found.id == made.id).unwrap();
         assert!(
@@ -287,20 +293,20 @@ async fn models_with_json_that_cannot_be_read_are_found() {
 /// A model that was read from such a row, as a program writes it back.
 #[tokio::test]
 async fn a_placeholder_is_never_written_in_place_of_the_stored_value() {
-    let office = Office::closed().await;
-    let made = office.create("deep", json!({"a": 1})).await.unwrap();
+    let json_app = JsonApp::without_workers().await;
+    let made = json_app.create("deep", json!({"a": 1})).await.unwrap();
     let stored = "SELECT extra::text FROM widgets WHERE id = $1";
     let deep = nested_text(140);
     let set = async |json: &str| {
         sqlx::query("UPDATE widgets SET extra = $2::jsonb WHERE id = $1")
             .bind(made.id)
             .bind(json)
-            .execute(&mut office.app.team.connection().await)
+            .execute(&mut json_app.app.team.connection().await)
             .await
             .unwrap();
     };
     set(&deep).await;
-    let tx = office.app.database.begin(&office.context).await.unwrap();
+    let tx = json_app.app.database.begin(&json_app.context).await.unwrap();
     let read = widget::Entity::find_by_id(made.id).one(&tx).await.unwrap().unwrap();
     assert!(read.extra.as_ref().unwrap()["unreadable"].is_object());
     let whole = |name: &str| {
@@ -360,14 +366,14 @@ async fn a_placeholder_is_never_written_in_place_of_the_stored_value() {
     tx.commit().await.unwrap();
     let left: String = sqlx::query_scalar(stored)
         .bind(made.id)
-        .fetch_one(&mut office.app.team.connection().await)
+        .fetch_one(&mut json_app.app.team.connection().await)
         .await
         .unwrap();
     assert_eq!(left, deep);
 
     // Somebody has repaired the row meanwhile.
     set("7").await;
-    let tx = office.app.database.begin(&office.context).await.unwrap();
+    let tx = json_app.app.database.begin(&json_app.context).await.unwrap();
     let error = update_model_with_event(&tx, &read, whole("late"), Track::All)
         .await
         .unwrap_err();
@@ -389,7 +395,7 @@ async fn a_placeholder_is_never_written_in_place_of_the_stored_value() {
     tx.rollback().await.unwrap();
     let left: String = sqlx::query_scalar(stored)
         .bind(made.id)
-        .fetch_one(&mut office.app.team.connection().await)
+        .fetch_one(&mut json_app.app.team.connection().await)
         .await
         .unwrap();
     assert_eq!(left, "7");
@@ -398,7 +404,7 @@ async fn a_placeholder_is_never_written_in_place_of_the_stored_value() {
 /// A query whose rows can't be read runs a second time, as a subquery. A statement that changes rows must not.
 #[tokio::test]
 async fn a_statement_that_changes_rows_is_known_whatever_it_begins_with() {
-    let office = Office::closed().await;
+    let json_app = JsonApp::without_workers().await;
     let insert = "INSERT INTO widgets (team_id, id, name, due_at) VALUES ($1, gen_random_uuid(), $2, '20000-01-01')
         RETURNING name, due_at";
     let statements = [
@@ -416,9 +422,9 @@ async fn a_statement_that_changes_rows_is_known_whatever_it_begins_with() {
             .to_owned(),
     ];
     for (n, sql) in statements.iter().enumerate() {
-        let tx = office.app.database.begin(&office.context).await.unwrap();
+        let tx = json_app.app.database.begin(&json_app.context).await.unwrap();
         let query = sqlx::query(sqlx::AssertSqlSafe(sql.as_str()))
-            .bind(office.app.team.id)
+            .bind(json_app.app.team.id)
             .bind(format!("w{n}"));
         let rows = tx
             .fetch_all(query)
@@ -428,7 +434,7 @@ async fn a_statement_that_changes_rows_is_known_whatever_it_begins_with() {
         let statement = sea_orm::Statement::from_sql_and_values(
             sea_orm::DbBackend::Postgres,
             sql,
-            [office.app.team.id.into(), format!("v{n}").into()],
+            [json_app.app.team.id.into(), format!("v{n}").into()],
         );
         let rows = tx
             .query_all_raw(statement)
@@ -437,14 +443,14 @@ async fn a_statement_that_changes_rows_is_known_whatever_it_begins_with() {
         assert_eq!(rows.len(), 1, "{sql}");
         tx.commit().await.unwrap();
     }
-    let mut team = office.app.team.connection().await;
+    let mut team = json_app.app.team.connection().await;
     assert_eq!(
         daybook_tests::count(&mut team, "widgets").await,
         2 * i64::try_from(statements.len()).unwrap()
     );
 
     // Queries are repeated, whatever they begin with.
-    let tx = office.app.database.begin(&office.context).await.unwrap();
+    let tx = json_app.app.database.begin(&json_app.context).await.unwrap();
     for sql in [
         "/* one */ SELECT due_at FROM widgets LIMIT 1",
         "(SELECT due_at FROM widgets) LIMIT 1",
@@ -461,12 +467,12 @@ async fn a_statement_that_changes_rows_is_known_whatever_it_begins_with() {
 /// `jobs` write a UUID there. With any other value, the requester of the session is unknown.
 #[tokio::test]
 async fn a_session_whose_context_names_no_id_fails_no_story() {
-    let office = Office::closed().await;
-    let spec = SessionSpec::new("sync").context(office.context.clone());
-    with_job_session(&office.app.database, spec, async |_| Ok(()))
+    let json_app = JsonApp::without_workers().await;
+    let spec = SessionSpec::new("sync").context(json_app.context.clone());
+    with_job_session(&json_app.app.database, spec, async |_| Ok(()))
         .await
         .unwrap();
-    let story = format!("/stories/{}", office.context.correlation_id);
+    let story = format!("/stories/{}", json_app.context.correlation_id);
     for context in [
         r#"{"actor":{"kind":"job","id":"not an id"}}"#,
         r#"{"actor":{"kind":"job","id":{"a":[7]}}}"#,
@@ -482,12 +488,12 @@ async fn a_session_whose_context_names_no_id_fails_no_story() {
                 correlation_id
              FROM job_sessions WHERE correlation_id = $1 LIMIT 1",
         )
-        .bind(office.context.correlation_id)
+        .bind(json_app.context.correlation_id)
         .bind(context)
-        .execute(&mut office.app.team.connection().await)
+        .execute(&mut json_app.app.team.connection().await)
         .await
         .unwrap();
     }
-    let shown = office.ada.get(&story).await.ok();
+    let shown = json_app.ada.get(&story).await.ok();
     assert_eq!(shown["steps"].as_array().unwrap().len(), 6, "{shown:#}");
 }

@@ -42,21 +42,21 @@ async fn every_route_that_takes_an_object_refuses_a_list() {
                 json!([null, null, null, null, null]),
             ] {
                 let answer = ada
-                    .at(method.clone(), &filled(path, app.team.id))
+                    .request(method.clone(), &filled(path, app.team.id))
                     .json(list.clone())
                     .if_match("*")
                     .await;
-                let asked = format!("{method} {path} {list}: {answer:?}");
+                let requested = format!("{method} {path} {list}: {answer:?}");
                 // A missing run is reported before its lines are read.
                 if answer.status == StatusCode::NOT_FOUND && path.ends_with("/events") {
                     continue;
                 }
-                assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{asked}");
+                assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{requested}");
                 let errors = answer.json()["errors"].clone();
-                assert_eq!(errors[0]["field"], "$", "{asked}");
+                assert_eq!(errors[0]["field"], "$", "{requested}");
                 assert!(
                     errors[0]["detail"].as_str().unwrap().contains("expected an object"),
-                    "{asked}"
+                    "{requested}"
                 );
                 tried += 1;
             }
@@ -81,8 +81,8 @@ async fn a_list_is_refused_in_place_of_a_nested_object() {
         ["failure"]
     );
     let events = |content_type: &str, body: &str| {
-        let ask = ada.ask(Method::POST, &format!("{run}/events"));
-        ask.header("content-type", content_type).body(body)
+        let request = ada.team_request(Method::POST, &format!("{run}/events"));
+        request.header("content-type", content_type).body(body)
     };
     let line = r#"["console.line",{},null,null]"#;
     for content_type in ["application/json", "application/x-ndjson"] {
@@ -116,5 +116,5 @@ async fn a_list_is_not_a_frame() {
         .await
         .unwrap();
     assert_eq!(live.next().await["code"], "bad-frame");
-    assert_eq!(live.until_pong().await, Vec::<Value>::new());
+    assert_eq!(live.frames_until_pong().await, Vec::<Value>::new());
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// The number of random cursors for each list, in addition to those that caused errors in the past.
-const RANDOM: usize = 40;
+const RANDOM_CURSORS: usize = 40;
 
 /// Texts for cursors and parameters: out of a column's range, or of another type.
 const TEXTS: [&str; 16] = [
@@ -115,7 +115,7 @@ async fn generated_cursors_are_refused_by_name_or_answered_on_every_list() {
     }
     let seed = 0x6461_7962_6f6f_6b19;
     let mut random = StdRng::seed_from_u64(seed);
-    for _ in 0..RANDOM {
+    for _ in 0..RANDOM_CURSORS {
         cursors.push(cursor(random_key(&mut random).to_string().as_bytes()));
         let mut bytes = vec![0; random.random_range(0..32)];
         random.fill_bytes(&mut bytes);
@@ -128,7 +128,9 @@ async fn generated_cursors_are_refused_by_name_or_answered_on_every_list() {
         }
         tried += 1;
         for cursor in &cursors {
-            let answer = ada.at(Method::GET, &format!("{}?cursor={cursor}", list.path)).await;
+            let answer = ada
+                .request(Method::GET, &format!("{}?cursor={cursor}", list.path))
+                .await;
             match answer.status {
                 StatusCode::OK => {}
                 _ => assert_eq!(answer.wrong_fields(), ["cursor"], "{} {cursor}, seed {seed}", list.path),
@@ -153,7 +155,7 @@ async fn parameters_beyond_every_range_are_refused_by_name_or_answered() {
                 if name == "object_id" {
                     query.push_str("&object_type=campaign");
                 }
-                let answer = ada.at(Method::GET, &format!("{}?{query}", list.path)).await;
+                let answer = ada.request(Method::GET, &format!("{}?{query}", list.path)).await;
                 match answer.status {
                     StatusCode::OK | StatusCode::NO_CONTENT => {}
                     _ => assert_eq!(answer.wrong_fields(), [name.as_str()], "{}?{query}", list.path),
@@ -206,5 +208,5 @@ async fn cursors_of_the_socket_are_refused_by_name() {
             assert_eq!(live.next().await["code"], code, "{field} {number}");
         }
     }
-    assert!(live.until_pong().await.is_empty());
+    assert!(live.frames_until_pong().await.is_empty());
 }

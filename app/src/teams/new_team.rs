@@ -25,7 +25,7 @@ pub struct NewTeam {
 ///
 /// # Errors
 /// [`Error::Invalid`] for an invalid name, person or handle.
-pub async fn found_team(database: &Database, new: NewTeam) -> Result<Uuid> {
+pub async fn create_team(database: &Database, new: NewTeam) -> Result<Uuid> {
     if !is_line(&new.name, MAX_NAME_CHARS) {
         return Err(Error::invalid(
             "name",

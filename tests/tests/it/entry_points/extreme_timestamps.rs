@@ -1,4 +1,4 @@
-//! Tests moments that our programs never write, in each column that can store one: all lists stay readable.
+//! Tests timestamps that our programs never write, in each column that can store one: all lists stay readable.
 
 use axum::http::StatusCode;
 use daybook::jobs::{SessionSpec, with_job_session};
@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor};
 
 /// Creates a team with rows in most tables. Returns it with the paths that read them.
-async fn settled(app: &TestApp, ada: &Client) -> Vec<String> {
+async fn create_team_with_rows(app: &TestApp, ada: &Client) -> Vec<String> {
     ada.put("/watches/campaign").await.ok();
     let (campaign, thread) = ada.campaign_with_thread("Spring").await;
     ada.put(&format!("{thread}/follow")).await.ok();
@@ -62,7 +62,7 @@ async fn settled(app: &TestApp, ada: &Client) -> Vec<String> {
     ]
 }
 
-/// Returns all columns with moments or days and their tables, except those of events, which can't be changed.
+/// Returns all columns with timestamps or days and their tables, except those of events, which can't be changed.
 async fn columns(owner: &mut PgConnection) -> Vec<(String, String)> {
     sqlx::query_as(
         "SELECT c.relname::text, a.attname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
@@ -82,11 +82,11 @@ fn size(answer: &Value) -> usize {
 }
 
 #[tokio::test]
-async fn an_infinite_moment_in_any_column_breaks_no_list() {
+async fn an_infinite_timestamp_in_any_column_breaks_no_list() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
-    let paths = settled(&app, &ada).await;
-    let barbara = app.stranger("barbara");
+    let paths = create_team_with_rows(&app, &ada).await;
+    let barbara = app.non_member("barbara");
     let mut owner = app.db.owner().await;
     let enter = format!("SELECT set_config('daybook.team_id', '{}', false)", app.team.id);
     owner.execute(AssertSqlSafe(enter)).await.unwrap();
@@ -95,27 +95,27 @@ async fn an_infinite_moment_in_any_column_breaks_no_list() {
 
     for (table, column) in &columns {
         write(&mut owner, table, column, "infinity").await;
-        reads_all(&ada, &barbara, &paths, &format!("{table}.{column} = infinity")).await;
+        assert_all_readable(&ada, &barbara, &paths, &format!("{table}.{column} = infinity")).await;
         let rest = format!("UPDATE {table} SET {column} = now() WHERE {column} = 'infinity'");
         owner.execute(AssertSqlSafe(rest)).await.unwrap();
     }
-    // Also a moment before the first that RFC 3339 can write, a late one, and all columns together.
-    for moment in ["-infinity", "20000-01-01", "infinity"] {
+    // Also a timestamp before the first that RFC 3339 can write, a late one, and all columns together.
+    for timestamp in ["-infinity", "20000-01-01", "infinity"] {
         for (table, column) in &columns {
-            write(&mut owner, table, column, moment).await;
+            write(&mut owner, table, column, timestamp).await;
         }
-        reads_all(&ada, &barbara, &paths, moment).await;
+        assert_all_readable(&ada, &barbara, &paths, timestamp).await;
     }
 }
 
-/// Writes a moment into a column. Null stays null, because it has its own meaning.
-async fn write(owner: &mut PgConnection, table: &str, column: &str, moment: &str) {
-    let sql = format!("UPDATE {table} SET {column} = '{moment}' WHERE {column} IS NOT NULL");
+/// Writes a timestamp into a column. Null stays null, because it has its own meaning.
+async fn write(owner: &mut PgConnection, table: &str, column: &str, timestamp: &str) {
+    let sql = format!("UPDATE {table} SET {column} = '{timestamp}' WHERE {column} IS NOT NULL");
     let written = owner.execute(AssertSqlSafe(sql)).await;
-    written.unwrap_or_else(|error| panic!("{table}.{column} = {moment}: {error}"));
+    written.unwrap_or_else(|error| panic!("{table}.{column} = {timestamp}: {error}"));
 }
 
-async fn reads_all(reader: &Client, invited: &Client, paths: &[String], what: &str) {
+async fn assert_all_readable(reader: &Client, invited: &Client, paths: &[String], what: &str) {
     for path in paths {
         let answer = reader.get(path).await;
         assert!(answer.status.is_success(), "{what}: {path}: {}", answer.text());
@@ -124,10 +124,10 @@ async fn reads_all(reader: &Client, invited: &Client, paths: &[String], what: &s
     assert_eq!(invited.invitations().await.len(), 1, "{what}");
 }
 
-/// Rows of one infinite moment follow each other, and rows of moments that RFC 3339 can't write.
+/// Rows of one infinite timestamp follow each other, and rows of timestamps that RFC 3339 can't write.
 #[tokio::test]
-async fn an_inbox_of_infinite_moments_is_paged() {
-    let moments = [
+async fn an_inbox_of_infinite_timestamps_is_paged() {
+    let timestamps = [
         "infinity",
         "infinity",
         "infinity",
@@ -141,7 +141,7 @@ async fn an_inbox_of_infinite_moments_is_paged() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
-    for n in 0..moments.len() {
+    for n in 0..timestamps.len() {
         let (_, thread) = grace.campaign_with_thread(&format!("c{n}")).await;
         ada.put(&format!("{thread}/follow")).await.ok();
         grace.comment(&thread, "hello").await;
@@ -153,7 +153,7 @@ async fn an_inbox_of_infinite_moments_is_paged() {
              unnest($1::text[]) WITH ORDINALITY AS m (moment, place)
          WHERE n.id = p.id AND p.place = m.place",
     )
-    .bind(moments)
+    .bind(timestamps)
     .execute(&mut team)
     .await
     .unwrap();
@@ -169,7 +169,7 @@ async fn an_inbox_of_infinite_moments_is_paged() {
             let page = ada.get(&path).await.ok();
             let items = page["items"].as_array().unwrap();
             ids.extend(items.iter().map(|item| item["id"].as_str().unwrap().to_owned()));
-            assert!(ids.len() <= moments.len(), "a row comes twice: {ids:?}");
+            assert!(ids.len() <= timestamps.len(), "a row comes twice: {ids:?}");
             let Some(cursor) = page["next"].as_str() else { break };
             path = format!("/notifications?limit={limit}&cursor={cursor}");
         }

@@ -11,7 +11,7 @@ use crate::tenancy::TeamTx;
 ///
 /// # Errors
 /// Those of any database statement.
-pub async fn gone(tx: &TeamTx, people: &[Uuid], keys: &[Uuid]) -> Result<(Vec<Uuid>, Vec<Uuid>)> {
+pub async fn lost_access(tx: &TeamTx, people: &[Uuid], keys: &[Uuid]) -> Result<(Vec<Uuid>, Vec<Uuid>)> {
     let query = sqlx::query(
         "SELECT true AS is_person, p.id FROM unnest($2::uuid[]) AS p (id)
          WHERE NOT EXISTS (SELECT FROM memberships m WHERE m.team_id = $1 AND m.user_id = p.id)
@@ -23,14 +23,14 @@ pub async fn gone(tx: &TeamTx, people: &[Uuid], keys: &[Uuid]) -> Result<(Vec<Uu
     .bind(tx.team_id())
     .bind(people)
     .bind(keys);
-    let mut gone = (Vec::new(), Vec::new());
+    let mut lost_access = (Vec::new(), Vec::new());
     for row in tx.fetch_all(query).await? {
         let list = if row.try_get("is_person")? {
-            &mut gone.0
+            &mut lost_access.0
         } else {
-            &mut gone.1
+            &mut lost_access.1
         };
         list.push(row.try_get("id")?);
     }
-    Ok(gone)
+    Ok(lost_access)
 }

@@ -4,8 +4,8 @@
 mod clients;
 mod commits;
 mod cursors;
-mod deep;
-mod infinity;
+mod extreme_timestamps;
+mod json_depth;
 mod limits;
 mod lists;
 mod queue;
@@ -25,7 +25,7 @@ use daybook::prelude::*;
 use daybook::testing::TestDb;
 use daybook::threads::post_to_thread;
 use daybook_tests::http::{Client, TestApp};
-use daybook_tests::jobs::{hire, quick};
+use daybook_tests::jobs::{start_workers, test_worker_options};
 use daybook_tests::{HarnessMigrator, url_of, widget};
 use serde_json::{Value, json};
 
@@ -93,7 +93,7 @@ async fn make_widget(team: Team, Json(new): Json<NewWidget>) -> Result<StatusCod
 }
 
 /// A service whose objects contain JSON, with all readers of their changes.
-struct Office {
+struct JsonApp {
     app: TestApp,
     ada: Client,
     /// Follows Ada's changes.
@@ -102,15 +102,15 @@ struct Office {
     context: Context,
 }
 
-impl Office {
-    async fn open() -> Self {
-        let mut office = Self::closed().await;
-        office.workers = Some(hire(&office.app.db, &office.app.database, &quick()).await);
-        office
+impl JsonApp {
+    async fn start() -> Self {
+        let mut json_app = Self::without_workers().await;
+        json_app.workers = Some(start_workers(&json_app.app.db, &json_app.app.database, &test_worker_options()).await);
+        json_app
     }
 
     /// The service without workers.
-    async fn closed() -> Self {
+    async fn without_workers() -> Self {
         let consumers = [
             post_to_thread::CONSUMER,
             send_notifications::CONSUMER,
@@ -125,7 +125,7 @@ impl Office {
             .job::<Carry>();
         let db = TestDb::with_migrations(program.migrations().clone()).await;
         let options = db.options().max_connections(8);
-        let app = TestApp::start_as(program, db, options).await;
+        let app = TestApp::start_program(program, db, options).await;
         let ada = app.member("ada", Role::Owner).await;
         let grace = app.member("grace", Role::Member).await;
         let mut context = Context::system(app.team.id, "test");

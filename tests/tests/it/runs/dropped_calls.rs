@@ -1,7 +1,7 @@
 //! Tests lines of a job whose call did not end: the log contains them once or not at all, and no later line is lost.
 
 use daybook::jobs::{JobSession, SessionSpec, with_job_session};
-use daybook::runs::{Ending, NewRun, start};
+use daybook::runs::{NewRun, RunOutcome, start};
 use daybook::tenancy::{Context, Role};
 use daybook_tests::http::TestApp;
 use futures_util::FutureExt as _;
@@ -19,7 +19,7 @@ async fn a_job_that_drops_the_call_of_a_line_loses_none_of_the_next_ones() {
         assert!(dropped.is_none(), "the line was durable at once: {dropped:?}");
         run.console("info", "second").await?;
         run.console("info", "third").await?;
-        let ended = run.end(Ending::succeeded()).await?;
+        let ended = run.end(RunOutcome::succeeded()).await?;
         Ok(ended.id)
     };
     let spec = SessionSpec::new("import").context(Context::system(app.team.id, "test"));

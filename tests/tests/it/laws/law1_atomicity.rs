@@ -7,7 +7,7 @@ use daybook::error::Error;
 use daybook::events::{ConsumerResult, Consumers, Event, EventType, Track, create_model_with_event};
 use daybook::prelude::event_consumer;
 use daybook::tenancy::{Context, Credential, Ending, Entry, Observer, Request, TeamTx, Transaction};
-use daybook_tests::{Stage, drop_while_waiting_for_a_lock, eventually, somebody_waits_for_a_lock, widget};
+use daybook_tests::{TeamFixture, drop_while_blocked, eventually, wait_for_blocked_session, widget};
 use futures_util::FutureExt as _;
 use sea_orm::ConnectionTrait;
 use sqlx::{Connection, Executor};
@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 /// Writes one row for each event.
 #[event_consumer(all, name = "a-jots")]
 async fn jots(tx: &TeamTx, event: &Event) -> ConsumerResult {
-    jot(tx, &event.object_label).await
+    insert_jotting(tx, &event.object_label).await
 }
 
 #[event_consumer(EventType::Created, name = "b-refuses")]
@@ -29,7 +29,7 @@ async fn refuses(tx: &TeamTx, event: &Event) -> ConsumerResult {
     }
 }
 
-pub(super) async fn jot(tx: &TeamTx, body: &str) -> ConsumerResult {
+pub(super) async fn insert_jotting(tx: &TeamTx, body: &str) -> ConsumerResult {
     let query = sqlx::query("INSERT INTO jottings (team_id, body) VALUES ($1, $2)")
         .bind(tx.team_id())
         .bind(body);
@@ -37,35 +37,39 @@ pub(super) async fn jot(tx: &TeamTx, body: &str) -> ConsumerResult {
     Ok(())
 }
 
-async fn stage() -> Stage {
-    Stage::with(Consumers::of([jots::CONSUMER, refuses::CONSUMER]).unwrap()).await
+async fn fixture() -> TeamFixture {
+    TeamFixture::with_consumers(Consumers::of([jots::CONSUMER, refuses::CONSUMER]).unwrap()).await
 }
 
-async fn counts(stage: &Stage) -> [i64; 3] {
+async fn counts(fixture: &TeamFixture) -> [i64; 3] {
     [
-        stage.count("widgets").await,
-        stage.count("events").await,
-        stage.count("jottings").await,
+        fixture.count("widgets").await,
+        fixture.count("events").await,
+        fixture.count("jottings").await,
     ]
 }
 
 #[tokio::test]
 async fn all_of_it_commits() {
-    let stage = stage().await;
-    let tx = stage.begin().await;
+    let fixture = fixture().await;
+    let tx = fixture.begin().await;
     create_model_with_event(&tx, widget::named("good"), Track::All)
         .await
         .unwrap();
-    assert_eq!(counts(&stage).await, [0, 0, 0], "nothing is visible before the commit");
+    assert_eq!(
+        counts(&fixture).await,
+        [0, 0, 0],
+        "nothing is visible before the commit"
+    );
     tx.commit().await.unwrap();
-    assert_eq!(counts(&stage).await, [1, 1, 1]);
-    assert_events!(stage.team, ["CREATED widget “good”"]);
+    assert_eq!(counts(&fixture).await, [1, 1, 1]);
+    assert_events!(fixture.team, ["CREATED widget “good”"]);
 }
 
 #[tokio::test]
 async fn a_consumer_that_fails_undoes_the_whole_transaction() {
-    let stage = stage().await;
-    let refused = stage
+    let fixture = fixture().await;
+    let refused = fixture
         .write(async |tx| {
             create_model_with_event(tx, widget::named("good"), Track::All).await?;
             create_model_with_event(tx, widget::named("bad"), Track::All).await
@@ -81,55 +85,55 @@ async fn a_consumer_that_fails_undoes_the_whole_transaction() {
         ),
         "{refused:?}"
     );
-    assert_eq!(counts(&stage).await, [0, 0, 0]);
+    assert_eq!(counts(&fixture).await, [0, 0, 0]);
 }
 
 /// After an error in `Mode::Abort` the transaction can't commit, even if the caller ignores the error.
 #[tokio::test]
 async fn an_ignored_consumer_error_prevents_the_commit() {
-    let stage = stage().await;
-    let tx = stage.begin().await;
+    let fixture = fixture().await;
+    let tx = fixture.begin().await;
     let refused = create_model_with_event(&tx, widget::named("bad"), Track::All).await;
     assert!(refused.is_err());
     assert!(tx.commit().await.is_err(), "a consumer had refused");
-    assert_eq!(counts(&stage).await, [0, 0, 0]);
+    assert_eq!(counts(&fixture).await, [0, 0, 0]);
 }
 
 /// A later savepoint does not make the transaction commit, either.
 #[tokio::test]
 async fn a_savepoint_does_not_undo_an_earlier_consumer_error() {
-    let stage = stage().await;
-    let tx = stage.begin().await;
+    let fixture = fixture().await;
+    let tx = fixture.begin().await;
     let refused = create_model_with_event(&tx, widget::named("bad"), Track::All).await;
     assert!(refused.is_err());
     let saved = tx.savepoint(async { Ok::<_, Error>(()) }).await;
     assert!(matches!(saved, Err(Error::Internal(_))), "{saved:?}");
     assert!(tx.commit().await.is_err(), "a consumer had refused");
-    assert_eq!(counts(&stage).await, [0, 0, 0]);
+    assert_eq!(counts(&fixture).await, [0, 0, 0]);
 }
 
 #[tokio::test]
 async fn a_rollback_leaves_nothing() {
-    let stage = stage().await;
-    let tx = stage.begin().await;
+    let fixture = fixture().await;
+    let tx = fixture.begin().await;
     create_model_with_event(&tx, widget::named("good"), Track::All)
         .await
         .unwrap();
     tx.rollback().await.unwrap();
-    assert_eq!(counts(&stage).await, [0, 0, 0]);
+    assert_eq!(counts(&fixture).await, [0, 0, 0]);
 }
 
 #[tokio::test]
 async fn a_dropped_transaction_leaves_nothing() {
-    let stage = stage().await;
-    let tx = stage.begin().await;
+    let fixture = fixture().await;
+    let tx = fixture.begin().await;
     create_model_with_event(&tx, widget::named("good"), Track::All)
         .await
         .unwrap();
     drop(tx);
     // The drop's rollback is a task; the pool's close waits for it.
-    stage.database.close().await;
-    assert_eq!(counts(&stage).await, [0, 0, 0]);
+    fixture.database.close().await;
+    assert_eq!(counts(&fixture).await, [0, 0, 0]);
 }
 
 /// Records how transactions ended, and how many events each reported.
@@ -148,21 +152,21 @@ impl Observer for Endings {
 }
 
 /// Begins a transaction as Ada that reports its end.
-async fn observed(stage: &Stage, endings: &Arc<Endings>) -> TeamTx {
+async fn observed(fixture: &TeamFixture, endings: &Arc<Endings>) -> TeamTx {
     let request = Request {
         observer: Some(endings.clone()),
-        ..Request::of(&stage.ada.context)
+        ..Request::of(&fixture.ada.context)
     };
-    let ada = Credential::Context(stage.ada.context.clone());
-    let entry = Entry::new(stage.team.id, ada, request);
-    stage.database.enter(&entry).await.unwrap()
+    let ada = Credential::Context(fixture.ada.context.clone());
+    let entry = Entry::new(fixture.team.id, ada, request);
+    fixture.database.enter(&entry).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_cancelled_commit_completes_and_is_reported() {
-    let stage = Stage::new().await;
+    let fixture = TeamFixture::new().await;
     // COMMIT waits for a lock, so that it is cancelled while it runs.
-    let mut holder = stage.db.owner().await;
+    let mut holder = fixture.db.owner().await;
     holder
         .execute(
             "CREATE TABLE held ();
@@ -175,7 +179,7 @@ async fn a_cancelled_commit_completes_and_is_reported() {
         .unwrap();
     holder.execute("BEGIN; LOCK TABLE held").await.unwrap();
     let endings = Arc::new(Endings::default());
-    let tx = observed(&stage, &endings).await;
+    let tx = observed(&fixture, &endings).await;
     create_model_with_event(&tx, widget::named("w"), Track::All)
         .await
         .unwrap();
@@ -187,86 +191,86 @@ async fn a_cancelled_commit_completes_and_is_reported() {
         *endings.0.lock().unwrap() == [(Ending::Committed, 1)]
     })
     .await;
-    assert_eq!(stage.count("widgets").await, 1);
+    assert_eq!(fixture.count("widgets").await, 1);
 }
 
 /// PostgreSQL answers COMMIT with a silent ROLLBACK after a failed statement.
 #[tokio::test]
 async fn a_failed_statement_makes_the_commit_an_error() {
-    let stage = stage().await;
-    let tx = stage.begin().await;
+    let fixture = fixture().await;
+    let tx = fixture.begin().await;
     create_model_with_event(&tx, widget::named("good"), Track::All)
         .await
         .unwrap();
     assert!(tx.execute_unprepared("SELECT 1/0").await.is_err());
     assert!(tx.commit().await.is_err());
-    assert_eq!(counts(&stage).await, [0, 0, 0]);
+    assert_eq!(counts(&fixture).await, [0, 0, 0]);
 }
 
 /// A helper that is cancelled while its row is written does not record the event.
 #[tokio::test]
 async fn a_cancelled_helper_does_not_commit_a_change_without_its_event() {
-    let stage = stage().await;
-    let holder = stage.begin().await;
+    let fixture = fixture().await;
+    let holder = fixture.begin().await;
     create_model_with_event(&holder, widget::named("same"), Track::All)
         .await
         .unwrap();
-    let tx = stage.begin().await;
+    let tx = fixture.begin().await;
     {
         // Its INSERT waits for the transaction that holds the name.
         let creating = create_model_with_event(&tx, widget::named("same"), Track::All);
         tokio::select! {
             _ = creating => panic!("the name is held"),
-            () = somebody_waits_for_a_lock(&stage.db) => {}
+            () = wait_for_blocked_session(&fixture.db) => {}
         }
     }
     holder.rollback().await.unwrap();
     let committed = tx.commit().await;
-    assert_eq!(counts(&stage).await, [0, 0, 0]);
+    assert_eq!(counts(&fixture).await, [0, 0, 0]);
     assert!(committed.is_err());
 }
 
 #[event_consumer(all, name = "never-ends")]
 async fn never_ends(tx: &TeamTx, event: &Event) -> ConsumerResult {
-    jot(tx, &event.object_label).await?;
-    JOTTED.notify_one();
+    insert_jotting(tx, &event.object_label).await?;
+    HALF_DONE.notify_one();
     std::future::pending::<()>().await;
     Ok(())
 }
 
 /// Notified when [`never_ends`] has done half of its work.
-static JOTTED: Notify = Notify::const_new();
+static HALF_DONE: Notify = Notify::const_new();
 
 /// A consumer's work is not committed in part, either.
 #[tokio::test]
 async fn a_helper_cancelled_in_a_consumer_prevents_the_commit() {
-    let stage = Stage::with(Consumers::of([never_ends::CONSUMER]).unwrap()).await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::with_consumers(Consumers::of([never_ends::CONSUMER]).unwrap()).await;
+    let tx = fixture.begin().await;
     let creating = create_model_with_event(&tx, widget::named("w"), Track::All);
     tokio::select! {
         _ = creating => panic!("its consumer never ends"),
-        () = JOTTED.notified() => {}
+        () = HALF_DONE.notified() => {}
     }
     assert!(tx.commit().await.is_err());
-    assert_eq!(counts(&stage).await, [0, 0, 0]);
+    assert_eq!(counts(&fixture).await, [0, 0, 0]);
 }
 
 /// A caller that cancels a statement doesn't know whether it failed, so the commit must not return Ok.
 #[tokio::test]
 async fn a_cancelled_statement_makes_the_commit_an_error() {
-    let stage = stage().await;
-    let tx = stage.begin().await;
+    let fixture = fixture().await;
+    let tx = fixture.begin().await;
     create_model_with_event(&tx, widget::named("good"), Track::All)
         .await
         .unwrap();
-    let mut holder = stage.db.owner().await;
+    let mut holder = fixture.db.owner().await;
     holder.execute("SELECT pg_advisory_lock(1)").await.unwrap();
     let failing = tx.execute_unprepared("SELECT 1 / (count(*) - 1) FROM pg_advisory_xact_lock(1)");
-    drop_while_waiting_for_a_lock(&stage.db, failing).await;
+    drop_while_blocked(&fixture.db, failing).await;
     holder.close().await.unwrap();
     let committed = tx.commit().await;
     assert_eq!(
-        counts(&stage).await,
+        counts(&fixture).await,
         [0, 0, 0],
         "the statement failed, so nothing can have been committed"
     );
@@ -275,9 +279,9 @@ async fn a_cancelled_statement_makes_the_commit_an_error() {
 
 #[tokio::test]
 async fn a_statement_that_failed_inside_a_savepoint_is_undone_alone() {
-    let stage = stage().await;
+    let fixture = fixture().await;
     let endings = Arc::new(Endings::default());
-    let tx = observed(&stage, &endings).await;
+    let tx = observed(&fixture, &endings).await;
     create_model_with_event(&tx, widget::named("good"), Track::All)
         .await
         .unwrap();
@@ -291,7 +295,7 @@ async fn a_statement_that_failed_inside_a_savepoint_is_undone_alone() {
         .unwrap();
     assert!(undone.is_err());
     tx.commit().await.unwrap();
-    assert_eq!(counts(&stage).await, [1, 1, 1]);
+    assert_eq!(counts(&fixture).await, [1, 1, 1]);
     assert_eq!(
         *endings.0.lock().unwrap(),
         [(Ending::Committed, 1)],
@@ -302,11 +306,11 @@ async fn a_statement_that_failed_inside_a_savepoint_is_undone_alone() {
 /// If the work of a savepoint is cancelled, no part of it is committed.
 #[tokio::test]
 async fn a_cancelled_savepoint_is_not_committed_in_part() {
-    let stage = stage().await;
-    let tx = stage.begin().await;
+    let fixture = fixture().await;
+    let tx = fixture.begin().await;
     let jotted = Notify::new();
     let work = tx.savepoint(async {
-        jot(&tx, "half").await?;
+        insert_jotting(&tx, "half").await?;
         jotted.notify_one();
         std::future::pending::<()>().await;
         daybook::events::ConsumerResult::Ok(())
@@ -316,7 +320,7 @@ async fn a_cancelled_savepoint_is_not_committed_in_part() {
         () = jotted.notified() => {}
     }
     let committed = tx.commit().await;
-    assert_eq!(stage.count("jottings").await, 0);
+    assert_eq!(fixture.count("jottings").await, 0);
     assert!(committed.is_err());
 }
 
@@ -325,7 +329,7 @@ async fn a_cancelled_savepoint_is_not_committed_in_part() {
 async fn cancels_a_savepoint(tx: &TeamTx, event: &Event) -> ConsumerResult {
     let jotted = Notify::new();
     let work = tx.savepoint(async {
-        jot(tx, &event.object_label).await?;
+        insert_jotting(tx, &event.object_label).await?;
         jotted.notify_one();
         std::future::pending::<()>().await;
         ConsumerResult::Ok(())
@@ -339,11 +343,11 @@ async fn cancels_a_savepoint(tx: &TeamTx, event: &Event) -> ConsumerResult {
 /// The end of the helper that called the consumer does not hide what was cancelled inside.
 #[tokio::test]
 async fn a_savepoint_that_a_consumer_cancels_prevents_the_commit() {
-    let stage = Stage::with(Consumers::of([cancels_a_savepoint::CONSUMER]).unwrap()).await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::with_consumers(Consumers::of([cancels_a_savepoint::CONSUMER]).unwrap()).await;
+    let tx = fixture.begin().await;
     create_model_with_event(&tx, widget::named("w"), Track::All)
         .await
         .unwrap();
     assert!(tx.commit().await.is_err());
-    assert_eq!(counts(&stage).await, [0, 0, 0]);
+    assert_eq!(counts(&fixture).await, [0, 0, 0]);
 }

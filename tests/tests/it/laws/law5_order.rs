@@ -2,12 +2,12 @@
 //! reader.
 
 use daybook::events::Consumers;
-use daybook::jobs::watch;
+use daybook::jobs::queue_state;
 use daybook::tenancy::{Role, WorkerDatabase};
 use daybook_tests::http::TestApp;
-use daybook_tests::jobs::Shop;
+use daybook_tests::jobs::JobRunner;
 use daybook_tests::live::LiveClient;
-use daybook_tests::{Stage, eventually, refusal};
+use daybook_tests::{TeamFixture, eventually, refusal};
 use serde_json::json;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor};
@@ -15,11 +15,11 @@ use sqlx::{AssertSqlSafe, Executor};
 use crate::jobs::durable::mirror;
 
 /// `insufficient_privilege`.
-const NO_RIGHT: &str = "42501";
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
 /// `check_violation`.
-const BREAKS_A_CHECK: &str = "23514";
+const CHECK_VIOLATION: &str = "23514";
 /// The second-highest transaction id: no transaction will ever have it.
-const NEVER: i64 = i64::MAX - 1;
+const UNREACHED_TRANSACTION_ID: i64 = i64::MAX - 1;
 
 /// Returns the SQL for an event, with columns and values in addition to those that every event has.
 fn event(team: uuid::Uuid, kind: &str, columns: &str, values: &str) -> String {
@@ -39,18 +39,18 @@ async fn refused(connection: &mut PgConnection, sql: &str, code: &str) {
 }
 
 /// Returns a connection as the owner, to whom row-level security also applies.
-async fn owner_in(stage: &Stage) -> PgConnection {
-    let mut owner = stage.db.owner().await;
-    let enter = format!("SELECT set_config('daybook.team_id', '{}', false)", stage.team.id);
+async fn owner_in(fixture: &TeamFixture) -> PgConnection {
+    let mut owner = fixture.db.owner().await;
+    let enter = format!("SELECT set_config('daybook.team_id', '{}', false)", fixture.team.id);
     owner.execute(AssertSqlSafe(enter)).await.unwrap();
     owner
 }
 
 #[tokio::test]
 async fn the_run_time_role_can_not_set_an_events_transaction_id_or_date() {
-    let stage = Stage::new().await;
-    let mut app = stage.team.connection().await;
-    let team = stage.team.id;
+    let fixture = TeamFixture::new().await;
+    let mut app = fixture.team.connection().await;
+    let team = fixture.team.id;
     app.execute(AssertSqlSafe(event(team, "system", "", ""))).await.unwrap();
     for (columns, values) in [
         (", transaction_id", format!(", {}", i64::MAX)),
@@ -59,27 +59,32 @@ async fn the_run_time_role_can_not_set_an_events_transaction_id_or_date() {
         (", created_at", ", '1970-01-01'".to_owned()),
         (", created_at", ", 'infinity'".to_owned()),
     ] {
-        refused(&mut app, &event(team, "system", columns, &values), NO_RIGHT).await;
+        refused(
+            &mut app,
+            &event(team, "system", columns, &values),
+            INSUFFICIENT_PRIVILEGE,
+        )
+        .await;
     }
     let copy = "COPY events (team_id, id, transaction_id) FROM STDIN";
-    refused(&mut app, copy, NO_RIGHT).await;
+    refused(&mut app, copy, INSUFFICIENT_PRIVILEGE).await;
 }
 
 #[tokio::test]
 async fn an_actor_of_a_kind_has_an_id_and_the_system_has_none() {
-    let stage = Stage::new().await;
-    let mut app = stage.team.connection().await;
-    let team = stage.team.id;
+    let fixture = TeamFixture::new().await;
+    let mut app = fixture.team.connection().await;
+    let team = fixture.team.id;
     for kind in ["user", "api_key", "job"] {
-        refused(&mut app, &event(team, kind, "", ""), BREAKS_A_CHECK).await;
+        refused(&mut app, &event(team, kind, "", ""), CHECK_VIOLATION).await;
         let with_id = event(team, kind, ", actor_id", &format!(", '{team}'"));
         app.execute(AssertSqlSafe(with_id)).await.unwrap();
     }
     let id = format!(", '{team}'");
-    refused(&mut app, &event(team, "system", ", actor_id", &id), BREAKS_A_CHECK).await;
-    refused(&mut app, &event(team, "system", ", on_behalf_of", &id), BREAKS_A_CHECK).await;
+    refused(&mut app, &event(team, "system", ", actor_id", &id), CHECK_VIOLATION).await;
+    refused(&mut app, &event(team, "system", ", on_behalf_of", &id), CHECK_VIOLATION).await;
     let name = ", on_behalf_of_name";
-    refused(&mut app, &event(team, "system", name, ", 'Ada'"), BREAKS_A_CHECK).await;
+    refused(&mut app, &event(team, "system", name, ", 'Ada'"), CHECK_VIOLATION).await;
 
     app.execute(AssertSqlSafe(format!(
         "INSERT INTO threads (team_id, id, object_type, object_id, object_label, last_seq)
@@ -96,23 +101,23 @@ async fn an_actor_of_a_kind_has_an_id_and_the_system_has_none() {
             "INSERT INTO thread_messages (team_id, thread_id, seq, kind, author_kind, author_id, author_name, body)
              VALUES ('{team}', '{team}', 1, 'comment', '{kind}', {author}, 'Ada', 'hello')"
         );
-        refused(&mut app, &comment, BREAKS_A_CHECK).await;
+        refused(&mut app, &comment, CHECK_VIOLATION).await;
     }
 }
 
 #[tokio::test]
 async fn a_row_names_the_transaction_that_wrote_it_and_no_other() {
-    let stage = Stage::new().await;
-    super::seed::seed(&stage.team).await;
-    let mut app = stage.team.connection().await;
+    let fixture = TeamFixture::new().await;
+    super::seed::seed(&fixture.team).await;
+    let mut app = fixture.team.connection().await;
     for table in ["thread_messages", "notifications", "job_sessions", "runs"] {
         let change = |number: &str| format!("UPDATE {table} SET transaction_id = {number}");
-        refused(&mut app, &change(&i64::MAX.to_string()), NO_RIGHT).await;
-        refused(&mut app, &change("1"), NO_RIGHT).await;
+        refused(&mut app, &change(&i64::MAX.to_string()), INSUFFICIENT_PRIVILEGE).await;
+        refused(&mut app, &change("1"), INSUFFICIENT_PRIVILEGE).await;
         let own = change("pg_current_xact_id()::text::bigint");
         let done = app.execute(AssertSqlSafe(own)).await.unwrap();
         assert_eq!(done.rows_affected(), 1, "{table}");
-        let mut owner = owner_in(&stage).await;
+        let mut owner = owner_in(&fixture).await;
         // The id is as in a restored dump. A change of other columns does not change it.
         owner.execute(AssertSqlSafe(change("4711"))).await.unwrap();
     }
@@ -122,23 +127,23 @@ async fn a_row_names_the_transaction_that_wrote_it_and_no_other() {
     let action =
         "INSERT INTO job_actions (team_id, session_id, seq, at, action_type, sentence, payload, transaction_id)
         SELECT team_id, id, 2, now(), 'a', 'a', '{}', 1 FROM job_sessions";
-    refused(&mut app, action, NO_RIGHT).await;
+    refused(&mut app, action, INSUFFICIENT_PRIVILEGE).await;
 }
 
 /// Checks each table for which a migration could have forgotten the trigger. Tables that no reader sorts or shows by
 /// `created_at` are listed as exceptions.
 #[tokio::test]
 async fn the_database_sets_the_creation_time_of_rows() {
-    let stage = Stage::new().await;
-    super::seed::seed(&stage.team).await;
-    let mut app = stage.team.connection().await;
+    let fixture = TeamFixture::new().await;
+    super::seed::seed(&fixture.team).await;
+    let mut app = fixture.team.connection().await;
     let tables: Vec<String> = sqlx::query_scalar(
         "SELECT c.relname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'created_at'
          WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
              AND has_column_privilege('daybook_app', c.oid, a.attnum, 'INSERT')
          ORDER BY 1",
     )
-    .fetch_all(&mut stage.db.owner().await)
+    .fetch_all(&mut fixture.db.owner().await)
     .await
     .unwrap();
     // Tables that only housekeeping reads, or no code at all, and tables of the tests' programs.
@@ -177,14 +182,14 @@ async fn the_database_sets_the_creation_time_of_rows() {
             .unwrap();
         if rows > 0 && table != "teams" && table != "users" {
             let moved = format!("UPDATE {table} SET created_at = 'infinity'");
-            refused(&mut app, &moved, NO_RIGHT).await;
+            refused(&mut app, &moved, INSUFFICIENT_PRIVILEGE).await;
         }
     }
     let watch = "INSERT INTO watches (team_id, user_id, object_type, created_at)
         SELECT team_id, user_id, 'by_sql', '1970-01-01' FROM memberships";
-    refused(&mut app, watch, NO_RIGHT).await;
+    refused(&mut app, watch, INSUFFICIENT_PRIVILEGE).await;
     // The owner restores a dump.
-    let mut owner = owner_in(&stage).await;
+    let mut owner = owner_in(&fixture).await;
     for table in ["threads", "thread_messages"] {
         let sql = format!("UPDATE {table} SET created_at = '2020-01-01'");
         assert!(owner.execute(AssertSqlSafe(sql)).await.unwrap().rows_affected() > 0);
@@ -193,9 +198,9 @@ async fn the_database_sets_the_creation_time_of_rows() {
 
 #[tokio::test]
 async fn a_messages_seq_and_time_are_set_by_the_database() {
-    let stage = Stage::new().await;
-    let mut app = stage.team.connection().await;
-    let team = stage.team.id;
+    let fixture = TeamFixture::new().await;
+    let mut app = fixture.team.connection().await;
+    let team = fixture.team.id;
     app.execute(AssertSqlSafe(format!(
         "INSERT INTO threads (team_id, id, object_type, object_id, object_label, last_seq)
          VALUES ('{team}', '{team}', 'widget', '1', 'w', 1)"
@@ -209,7 +214,7 @@ async fn a_messages_seq_and_time_are_set_by_the_database() {
         )
     };
     for seq in [0, -1, 2, i64::MAX] {
-        refused(&mut app, &message(seq), NO_RIGHT).await;
+        refused(&mut app, &message(seq), INSUFFICIENT_PRIVILEGE).await;
     }
     app.execute(AssertSqlSafe(message(1))).await.unwrap();
     let old: i64 =
@@ -225,7 +230,7 @@ async fn a_messages_seq_and_time_are_set_by_the_database() {
         "DELETE FROM thread_messages",
         "DELETE FROM threads",
     ] {
-        refused(&mut app, sql, NO_RIGHT).await;
+        refused(&mut app, sql, INSUFFICIENT_PRIVILEGE).await;
     }
 }
 
@@ -264,23 +269,28 @@ async fn an_event_whose_actor_has_no_id_can_be_read() {
 
 #[tokio::test]
 async fn an_event_from_the_future_blocks_no_consumer_and_is_no_lag() {
-    let shop = Shop::with(Consumers::of([mirror::CONSUMER]).unwrap()).await;
-    shop.began("mirror").await;
-    let team = shop.stage.team.id;
-    let mut owner = owner_in(&shop.stage).await;
-    for number in [i64::MAX, NEVER] {
+    let runner = JobRunner::with_consumers(Consumers::of([mirror::CONSUMER]).unwrap()).await;
+    runner.wait_for_consumer("mirror").await;
+    let team = runner.fixture.team.id;
+    let mut owner = owner_in(&runner.fixture).await;
+    for number in [i64::MAX, UNREACHED_TRANSACTION_ID] {
         let row = event(team, "system", ", transaction_id", &format!(", {number}"));
         owner.execute(AssertSqlSafe(row)).await.unwrap();
     }
-    shop.stage.widget("after").await;
+    runner.fixture.widget("after").await;
     eventually("the widget is mirrored", async || {
-        shop.stage.count("jottings").await == 1
+        runner.fixture.count("jottings").await == 1
     })
     .await;
-    let workers = WorkerDatabase::connect(shop.stage.db.owner_options(), 1).await.unwrap();
+    let workers = WorkerDatabase::connect(runner.fixture.db.owner_options(), 1)
+        .await
+        .unwrap();
     eventually("no lag", async || {
-        let watched = watch(&workers).await.unwrap();
-        watched.lags.iter().all(|lag| lag.events == 0 && lag.since.is_none())
+        let queue_state = queue_state(&workers).await.unwrap();
+        queue_state
+            .lags
+            .iter()
+            .all(|lag| lag.events == 0 && lag.since.is_none())
     })
     .await;
 }
@@ -302,9 +312,9 @@ async fn a_row_from_the_future_is_in_no_live_frame() {
     owner
         .execute(AssertSqlSafe(format!(
             "SELECT set_config('daybook.team_id', '{}', false);
-             UPDATE thread_messages SET transaction_id = {NEVER};
-             UPDATE notifications SET transaction_id = {NEVER};
-             UPDATE runs SET transaction_id = {NEVER}",
+             UPDATE thread_messages SET transaction_id = {UNREACHED_TRANSACTION_ID};
+             UPDATE notifications SET transaction_id = {UNREACHED_TRANSACTION_ID};
+             UPDATE runs SET transaction_id = {UNREACHED_TRANSACTION_ID}",
             app.team.id
         )))
         .await
@@ -328,8 +338,8 @@ async fn a_row_from_the_future_is_in_no_live_frame() {
             assert_eq!(runs.next().await["run"]["id"], run["id"]);
         }
     }
-    assert!(threads.until_pong().await.is_empty());
-    for frame in runs.until_pong().await {
+    assert!(threads.frames_until_pong().await.is_empty());
+    for frame in runs.frames_until_pong().await {
         assert_ne!(frame["run"]["id"], old_run["id"]);
     }
 }

@@ -3,18 +3,18 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 use crate::error::{Error, Result};
-use crate::tenancy::moments::is_writable;
+use crate::tenancy::timestamps::is_writable;
 
 /// Parses the time in a parameter.
 ///
 /// # Errors
 /// [`Error::Invalid`] that names the parameter.
-pub(crate) fn moment(parameter: &str, text: &str) -> Result<DateTime<Utc>> {
+pub(crate) fn timestamp(parameter: &str, text: &str) -> Result<DateTime<Utc>> {
     let read = DateTime::parse_from_rfc3339(text).ok();
     // The year is checked in the time's own offset. In UTC the time may be up to a day earlier or later, which the
     // database accepts.
     let read = read.filter(is_writable);
-    read.map(|moment| moment.with_timezone(&Utc)).ok_or_else(|| {
+    read.map(|timestamp| timestamp.with_timezone(&Utc)).ok_or_else(|| {
         Error::invalid(
             parameter,
             "must be a moment (RFC 3339) of a year from 1 to 9999, as in 2026-11-21T10:30:00Z; in an address + is %2B",
@@ -26,8 +26,8 @@ pub(crate) fn moment(parameter: &str, text: &str) -> Result<DateTime<Utc>> {
 pub(super) fn is_unstorable(text: &str) -> bool {
     let writable = text
         .parse::<DateTime<Utc>>()
-        .map(|moment| is_writable(&moment))
-        .or_else(|_| text.parse::<NaiveDateTime>().map(|moment| is_writable(&moment)))
+        .map(|timestamp| is_writable(&timestamp))
+        .or_else(|_| text.parse::<NaiveDateTime>().map(|timestamp| is_writable(&timestamp)))
         .or_else(|_| text.parse::<NaiveDate>().map(|day| is_writable(&day)));
     writable.is_ok_and(|writable| !writable)
 }
@@ -45,7 +45,7 @@ mod tests {
             "0001-01-01T00:00:00+01:00",
             "9999-12-31T23:59:59-01:00",
         ] {
-            assert!(moment("since", good).is_ok(), "{good}");
+            assert!(timestamp("since", good).is_ok(), "{good}");
         }
         for wrong in [
             "0000-12-31T23:59:59Z",
@@ -55,7 +55,10 @@ mod tests {
             "",
         ] {
             assert!(
-                moment("since", wrong).unwrap_err().to_string().starts_with("since: "),
+                timestamp("since", wrong)
+                    .unwrap_err()
+                    .to_string()
+                    .starts_with("since: "),
                 "{wrong}"
             );
         }

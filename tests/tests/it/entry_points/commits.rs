@@ -94,7 +94,7 @@ async fn service() -> (TestApp, Client) {
     let program = program();
     let db = TestDb::with_migrations(program.migrations().clone()).await;
     let options = db.options().max_connections(4);
-    let app = TestApp::start_as(program, db, options).await;
+    let app = TestApp::start_program(program, db, options).await;
     let ada = app.member("ada", Role::Owner).await;
     (app, ada)
 }
@@ -151,7 +151,7 @@ async fn a_success_with_dropped_writes_causes_a_warning_and_an_error_in_its_wide
     }
     // Work with an idempotency key runs in its own task.
     ada.post("/forgets-an-event", json!({}))
-        .once("once")
+        .idempotency_key("once")
         .await
         .is(StatusCode::CREATED);
     let event = app.wide_event().await;
@@ -191,7 +191,7 @@ async fn a_forgotten_commit_panics_in_tests() {
     );
     let router = program.into_router(state);
     let token = daybook_tests::http::token(&daybook::auth::NewToken::new(&ada.subject));
-    let ask = async |path: &str| {
+    let send = async |path: &str| {
         let request = axum::http::Request::builder()
             .method(Method::POST)
             .uri(format!("/v1/teams/{}{path}", team.id))
@@ -202,12 +202,12 @@ async fn a_forgotten_commit_panics_in_tests() {
         AssertUnwindSafe(answering).catch_unwind().await
     };
     for path in ["/forgets-an-event", "/forgets-a-model", "/forgets-a-statement"] {
-        let panic = ask(path).await.expect_err(path);
+        let panic = send(path).await.expect_err(path);
         let words = panic.downcast_ref::<String>().unwrap();
         assert!(words.contains("call commit()"), "{words}");
     }
     for path in ["/rolls-back", "/only-reads", "/fails"] {
-        assert!(ask(path).await.is_ok(), "{path}");
+        assert!(send(path).await.is_ok(), "{path}");
     }
 }
 

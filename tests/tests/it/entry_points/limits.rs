@@ -65,7 +65,7 @@ fn sample(document: &Value, schema: &Value) -> Value {
 }
 
 /// Values of a schema with one limit broken in each, and the name of the field that breaks it; empty for the value itself.
-fn outside(document: &Value, schema: &Value) -> Vec<(String, Value)> {
+fn values_outside(document: &Value, schema: &Value) -> Vec<(String, Value)> {
     let schema = resolved(document, schema);
     let length = |limit: &str| schema[limit].as_u64().and_then(|length| usize::try_from(length).ok());
     let mut broken = Vec::new();
@@ -92,11 +92,11 @@ fn outside(document: &Value, schema: &Value) -> Vec<(String, Value)> {
         add(json!(vec![sample(document, &schema["items"]); most + 1]));
     }
     if kind(&schema) == "array" {
-        let items = outside(document, &schema["items"]);
+        let items = values_outside(document, &schema["items"]);
         broken.extend(items.into_iter().map(|(field, item)| (field, json!([item]))));
     }
     for (name, property) in schema["properties"].as_object().unwrap_or(&Map::new()) {
-        for (field, value) in outside(document, property) {
+        for (field, value) in values_outside(document, property) {
             let mut whole = sample(document, &schema);
             whole[name] = value;
             let field = if field.is_empty() { name.clone() } else { field };
@@ -107,9 +107,9 @@ fn outside(document: &Value, schema: &Value) -> Vec<(String, Value)> {
 }
 
 /// The paths of the document, each filled with objects that are there.
-struct Filled(Vec<(&'static str, String)>);
+struct PathFiller(Vec<(&'static str, String)>);
 
-impl Filled {
+impl PathFiller {
     async fn with_objects(app: &TestApp, ada: &Client) -> Self {
         let grace = app.member("grace", Role::Member).await;
         let (campaign, thread) = ada.campaign_with_thread("Spring").await;
@@ -158,33 +158,33 @@ fn names(errors: &Value, field: &str) -> bool {
 async fn every_limit_of_the_document_is_enforced_by_name() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
-    let paths = Filled::with_objects(&app, &ada).await;
+    let paths = PathFiller::with_objects(&app, &ada).await;
     let document = app.openapi().await;
     let (mut tried, mut wrong) = (0, Vec::new());
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             let method: Method = method.to_uppercase().parse().unwrap();
-            let mut asked = Vec::new();
+            let mut requested = Vec::new();
             for parameter in operation["parameters"].as_array().unwrap_or(&Vec::new()) {
                 let name = parameter["name"].as_str().unwrap();
-                for (_, value) in outside(&document, &parameter["schema"]) {
+                for (_, value) in values_outside(&document, &parameter["schema"]) {
                     let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                     let path = match parameter["in"].as_str() {
                         Some("query") => format!("{}?{name}={value}", paths.fill(path)),
                         Some("path") => paths.fill(&path.replace(&format!("{{{name}}}"), &value)),
                         _ => continue,
                     };
-                    asked.push((name.to_owned(), path, None));
+                    requested.push((name.to_owned(), path, None));
                 }
             }
             let contents = operation["requestBody"]["content"].as_object();
             let content = contents.and_then(|types| types.iter().find(|(name, _)| name.ends_with("json")));
             if let Some((_, content)) = content {
-                for (field, body) in outside(&document, &content["schema"]) {
-                    asked.push((field, paths.fill(path), Some(body)));
+                for (field, body) in values_outside(&document, &content["schema"]) {
+                    requested.push((field, paths.fill(path), Some(body)));
                 }
             }
-            for (field, path, body) in asked {
+            for (field, path, body) in requested {
                 tried += 1;
                 let shown: String = body
                     .iter()
@@ -193,11 +193,11 @@ async fn every_limit_of_the_document_is_enforced_by_name() {
                     .chars()
                     .take(200)
                     .collect();
-                let mut ask = ada.at(method.clone(), &path).if_match("*");
+                let mut request = ada.request(method.clone(), &path).if_match("*");
                 if let Some(body) = body {
-                    ask = ask.json(body);
+                    request = request.json(body);
                 }
-                let answer = ask.await;
+                let answer = request.await;
                 // The tests' service takes smaller bodies than a list of the greatest length.
                 if answer.status == StatusCode::PAYLOAD_TOO_LARGE {
                     continue;

@@ -30,7 +30,7 @@ const CLIENTS: u64 = 12;
 const THREADS_PER_CLIENT: usize = 12;
 
 /// Maximum time without progress for a writer or a reader.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The ids of a campaign and its thread.
 type Object = (String, String);
@@ -42,7 +42,7 @@ fn service(folder: &Folder, app: &TestApp, listen: &str) -> Service {
         .env("DAYBOOK_JWT_SECRET", SECRET)
         .env("DAYBOOK_JWT_ISSUER", ISSUER)
         .env("DAYBOOK_LISTEN", listen);
-    Service::of(folder, command)
+    Service::start_command(folder, command)
 }
 
 /// Changes the campaigns round by round. A round whose outcome is unknown is sent again; it makes no second change.
@@ -52,7 +52,7 @@ async fn write(ada: Client, objects: Vec<Object>, rounds: i64) {
         let body = json!({"ids": ids, "changes": {"budget": (1_000 + round).to_string()}});
         let began = Instant::now();
         while !ada.patch("/campaigns", body.clone()).await.status.is_success() {
-            assert!(began.elapsed() < PATIENCE, "round {round} is not answered");
+            assert!(began.elapsed() < PROGRESS_TIMEOUT, "round {round} is not answered");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -72,7 +72,7 @@ async fn read(
     let mut last_progress = Instant::now();
     while has.values().any(|seq| *seq < rounds + 1) {
         assert!(
-            last_progress.elapsed() < PATIENCE,
+            last_progress.elapsed() < PROGRESS_TIMEOUT,
             "still waiting for messages: {has:?}"
         );
         let address = *addresses.choose(&mut rng).unwrap();
@@ -92,7 +92,7 @@ async fn read(
             if has.values().all(|seq| *seq == rounds + 1) {
                 break;
             }
-            let frame = match timeout(daybook_tests::PATIENCE, live.0.next())
+            let frame = match timeout(daybook_tests::WAIT_LIMIT, live.0.next())
                 .await
                 .expect("a frame arrives")
             {

@@ -3,24 +3,24 @@
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use daybook_tests::PATIENCE;
+use daybook_tests::WAIT_LIMIT;
 use reqwest::{Method, StatusCode};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::Command;
 
-use super::{holding, metric};
-use crate::runs::process::{Place, Service, free_port};
+use super::{metric, open_connection};
+use crate::runs::process::{Service, ServiceFixture, free_port};
 
 const DESCRIPTORS: usize = 400;
-const STRANGERS: usize = 600;
+const UNAUTHENTICATED: usize = 600;
 
-async fn service(place: &Place, port: u16) -> Service {
+async fn service(fixture: &ServiceFixture, port: u16) -> Service {
     let mut command = Command::new("sh");
     let script = format!(r#"ulimit -n {DESCRIPTORS} && exec "$0" serve"#);
     command.args(["-c", &script, env!("CARGO_BIN_EXE_daybook-under-test")]);
-    place.equip(&mut command, port, place.storage.path());
-    Service::of(command, port).await
+    fixture.set_environment(&mut command, port, fixture.storage.path());
+    Service::start(command, port).await
 }
 
 /// The bytes that an unauthenticated client sends before it stops.
@@ -43,10 +43,10 @@ fn openings(team: &str) -> Vec<Vec<u8>> {
     ]
 }
 
-async fn strangers(place: &Place, port: u16, from: Ipv4Addr) -> Vec<TcpStream> {
-    let openings = openings(&place.team.id.to_string());
+async fn unauthenticated_clients(fixture: &ServiceFixture, port: u16, from: Ipv4Addr) -> Vec<TcpStream> {
+    let openings = openings(&fixture.team.id.to_string());
     let mut held = Vec::new();
-    for number in 0..STRANGERS {
+    for number in 0..UNAUTHENTICATED {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((from, 0).into()).unwrap();
         let mut stream = socket.connect((Ipv4Addr::LOCALHOST, port).into()).await.unwrap();
@@ -66,63 +66,67 @@ fn open_descriptors(service: &Service) -> usize {
 #[tokio::test]
 async fn unauthenticated_connections_do_not_block_members() {
     daybook::server::raise_descriptor_limit();
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
-    let service = service(&place, port).await;
-    assert!(service.said().contains("open files: at most 400"), "{}", service.said());
-    let send = async |place: &Place| {
+    let service = service(&fixture, port).await;
+    assert!(
+        service.stderr().contains("open files: at most 400"),
+        "{}",
+        service.stderr()
+    );
+    let send = async |fixture: &ServiceFixture| {
         // A new connection each time, as a new client has.
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let url = format!("http://127.0.0.1:{port}/v1/teams/{}/threads", place.team.id);
+        let url = format!("http://127.0.0.1:{port}/v1/teams/{}/threads", fixture.team.id);
         let began = Instant::now();
         loop {
-            let request = http.get(&url).bearer_auth(&place.token).timeout(PATIENCE);
+            let request = http.get(&url).bearer_auth(&fixture.token).timeout(WAIT_LIMIT);
             let status = request.send().await?.status();
             // While connections are closed to make room, the newest may be refused for a short time.
-            if status != StatusCode::SERVICE_UNAVAILABLE || began.elapsed() > PATIENCE {
+            if status != StatusCode::SERVICE_UNAVAILABLE || began.elapsed() > WAIT_LIMIT {
                 return Ok::<_, reqwest::Error>(status);
             }
         }
     };
-    assert_eq!(send(&place).await.unwrap(), StatusCode::OK);
+    assert_eq!(send(&fixture).await.unwrap(), StatusCode::OK);
 
-    let held = strangers(&place, port, Ipv4Addr::new(127, 0, 0, 3)).await;
+    let held = unauthenticated_clients(&fixture, port, Ipv4Addr::new(127, 0, 0, 3)).await;
     for _ in 0..10 {
-        assert_eq!(send(&place).await.unwrap(), StatusCode::OK, "{}", service.said());
+        assert_eq!(send(&fixture).await.unwrap(), StatusCode::OK, "{}", service.stderr());
     }
     assert!(open_descriptors(&service) < DESCRIPTORS);
     // It also works while unauthenticated clients connect again, from another address.
-    let again = strangers(&place, port, Ipv4Addr::new(127, 0, 0, 2));
+    let again = unauthenticated_clients(&fixture, port, Ipv4Addr::new(127, 0, 0, 2));
     let meanwhile = async {
         for _ in 0..10 {
-            assert_eq!(send(&place).await.unwrap(), StatusCode::OK, "{}", service.said());
+            assert_eq!(send(&fixture).await.unwrap(), StatusCode::OK, "{}", service.stderr());
         }
     };
     let (again, ()) = tokio::join!(again, meanwhile);
-    assert!(metric(&place, port, "connections").await <= metric(&place, port, "connections_limit").await);
-    assert!(metric(&place, port, "connections_closed_for_room_total").await > 0.0);
+    assert!(metric(&fixture, port, "connections").await <= metric(&fixture, port, "connections_limit").await);
+    assert!(metric(&fixture, port, "connections_closed_for_room_total").await > 0.0);
     assert_eq!(
-        metric(&place, port, "accept_errors_total").await,
+        metric(&fixture, port, "accept_errors_total").await,
         0.0,
         "some descriptors always stay free"
     );
 
     drop((held, again));
-    let (status, _) = place.ask(port, Method::GET, "/threads").await.unwrap();
+    let (status, _) = fixture.send_request(port, Method::GET, "/threads").await.unwrap();
     assert_eq!(status, StatusCode::OK);
     service.stop().await;
 }
 
 #[tokio::test]
 async fn the_soft_limit_of_open_files_is_raised() {
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
     let mut command = Command::new("sh");
     let script = r#"ulimit -Sn 300 && ulimit -Hn 700 && exec "$0" serve"#;
     command.args(["-c", script, env!("CARGO_BIN_EXE_daybook-under-test")]);
-    place.equip(&mut command, port, place.storage.path());
-    let service = Service::of(command, port).await;
-    let log = service.said();
+    fixture.set_environment(&mut command, port, fixture.storage.path());
+    let service = Service::start(command, port).await;
+    let log = service.stderr();
     assert!(log.contains("open files: at most 700, raised from 300"), "{log}");
     assert!(log.contains("connections: at most 350"), "{log}");
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", service.pid())).unwrap();
@@ -134,32 +138,32 @@ async fn the_soft_limit_of_open_files_is_raised() {
 #[tokio::test]
 async fn running_out_of_descriptors_is_logged_and_counted_and_the_service_recovers() {
     daybook::server::raise_descriptor_limit();
-    let place = Place::new().await;
+    let fixture = ServiceFixture::new().await;
     let port = free_port();
     let mut command = Command::new("sh");
     // More connections are allowed than there are descriptors.
     let script = r#"ulimit -n 120 && exec "$0" serve"#;
     command.args(["-c", script, env!("CARGO_BIN_EXE_daybook-under-test")]);
-    place.equip(&mut command, port, place.storage.path());
+    fixture.set_environment(&mut command, port, fixture.storage.path());
     command.env("DAYBOOK_CONNECTIONS", "1000");
-    let service = Service::of(command, port).await;
-    let (status, _) = place.ask(port, Method::GET, "/threads").await.unwrap();
+    let service = Service::start(command, port).await;
+    let (status, _) = fixture.send_request(port, Method::GET, "/threads").await.unwrap();
     assert_eq!(status, StatusCode::OK);
     let mut held = Vec::new();
     for _ in 0..200 {
-        held.push(holding(port, b"").await);
+        held.push(open_connection(port, b"").await);
     }
     daybook_tests::eventually("a log line about it", async || {
-        service.said().contains("could not be accepted")
+        service.stderr().contains("could not be accepted")
     })
     .await;
-    let lines = service.said().matches("could not be accepted").count();
+    let lines = service.stderr().matches("could not be accepted").count();
     drop(held);
     daybook_tests::eventually("an answer", async || {
-        let asked = place.ask(port, Method::GET, "/threads").await;
-        asked.is_ok_and(|(status, _)| status == StatusCode::OK)
+        let response = fixture.send_request(port, Method::GET, "/threads").await;
+        response.is_ok_and(|(status, _)| status == StatusCode::OK)
     })
     .await;
-    assert!(metric(&place, port, "accept_errors_total").await >= lines as f64);
+    assert!(metric(&fixture, port, "accept_errors_total").await >= lines as f64);
     service.stop().await;
 }

@@ -16,10 +16,10 @@ use sqlx::{Column as _, Encode, Row as _, Type, TypeInfo as _, ValueRef as _};
 use super::quoted::quoted;
 use crate::error::OutOfYears;
 
-/// The first moment that RFC 3339 can write, in a form that PostgreSQL reads for each of its types.
-pub const FIRST_MOMENT: &str = "'0001-01-01 00:00:00+00'";
-/// The last moment that RFC 3339 can write.
-pub const LAST_MOMENT: &str = "'9999-12-31 23:59:59.999999+00'";
+/// The first timestamp that RFC 3339 can write, in a form that PostgreSQL reads for each of its types.
+pub const MIN_TIMESTAMP: &str = "'0001-01-01 00:00:00+00'";
+/// The last timestamp that RFC 3339 can write.
+pub const MAX_TIMESTAMP: &str = "'9999-12-31 23:59:59.999999+00'";
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// 0001-01-01, in days since PostgreSQL's epoch, 2000-01-01.
@@ -34,10 +34,10 @@ const READABLE_DAYS: i64 = 94_000_000;
 /// The years that RFC 3339 can write.
 const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
 
-/// The detail of the error for a moment outside these years.
+/// The detail of the error for a timestamp outside these years.
 pub const MUST_BE_WRITABLE: &str = "must be in the years 0001 to 9999, in UTC";
 
-/// Returns whether RFC 3339 can write a moment or a day. A moment must be in UTC.
+/// Returns whether RFC 3339 can write a timestamp or a day. A timestamp must be in UTC.
 pub fn is_writable(at: &impl Datelike) -> bool {
     YEARS.contains(&at.year())
 }
@@ -52,7 +52,7 @@ enum Distance {
     Unreadable,
 }
 
-/// A column that holds moments.
+/// A column that holds timestamps.
 #[derive(Debug, Clone, Copy)]
 struct TimestampColumn {
     index: usize,
@@ -61,17 +61,18 @@ struct TimestampColumn {
     are_lists: bool,
 }
 
-/// A moment as the key of a page: any that `timestamptz` can store, in microseconds since PostgreSQL's epoch.
+/// A timestamp as the key of a page: any that `timestamptz` can store, in microseconds since PostgreSQL's epoch.
 ///
-/// A cursor must name the stored moment, not the nearest one that can be written: otherwise the next page would leave
-/// out the other rows of that moment. In JSON it is RFC 3339 if that format can write it, and otherwise the number.
+/// A cursor must name the stored timestamp, not the nearest one that can be written: otherwise the next page would
+/// leave out the other rows of that timestamp. In JSON it is RFC 3339 if that format can write it, and otherwise the
+/// number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MomentKey(i64);
+pub struct TimestampKey(i64);
 
-impl MomentKey {
+impl TimestampKey {
     /// `infinity`.
     pub const LAST: Self = Self(i64::MAX);
-    /// The moments that PostgreSQL can store, from 4714 BC to 294276.
+    /// The timestamps that PostgreSQL can store, from 4714 BC to 294276.
     const FINITE: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
 
     /// Reads the result of `timestamptz_send`.
@@ -79,14 +80,14 @@ impl MomentKey {
         Ok(Self(i64::from_be_bytes(bytes.try_into()?)))
     }
 
-    /// Returns the moment, if RFC 3339 can write it.
+    /// Returns the timestamp, if RFC 3339 can write it.
     fn written(self) -> Option<DateTime<Utc>> {
         let micros = self.0.checked_add(EPOCH_MICROS)?;
         DateTime::from_timestamp_micros(micros).filter(is_writable)
     }
 }
 
-impl Serialize for MomentKey {
+impl Serialize for TimestampKey {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.written() {
             Some(at) => at.serialize(serializer),
@@ -95,7 +96,7 @@ impl Serialize for MomentKey {
     }
 }
 
-impl<'de> Deserialize<'de> for MomentKey {
+impl<'de> Deserialize<'de> for TimestampKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
@@ -113,13 +114,13 @@ impl<'de> Deserialize<'de> for MomentKey {
     }
 }
 
-impl Type<Postgres> for MomentKey {
+impl Type<Postgres> for TimestampKey {
     fn type_info() -> PgTypeInfo {
         <DateTime<Utc> as Type<Postgres>>::type_info()
     }
 }
 
-impl Encode<'_, Postgres> for MomentKey {
+impl Encode<'_, Postgres> for TimestampKey {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
         buffer.extend_from_slice(&self.0.to_be_bytes());
         Ok(IsNull::No)
@@ -157,15 +158,15 @@ pub(super) fn replaced(rows: &[PgRow]) -> Vec<(usize, String)> {
     with_name.collect()
 }
 
-/// Returns SQL for the moment that is nearest to an expression's and that RFC 3339 can write.
+/// Returns SQL for the timestamp that is nearest to an expression's and that RFC 3339 can write.
 pub fn clamped(expression: &str) -> String {
     format!(
-        "CASE WHEN {expression} > {LAST_MOMENT} THEN {LAST_MOMENT} WHEN {expression} < {FIRST_MOMENT} THEN {FIRST_MOMENT} \
+        "CASE WHEN {expression} > {MAX_TIMESTAMP} THEN {MAX_TIMESTAMP} WHEN {expression} < {MIN_TIMESTAMP} THEN {MIN_TIMESTAMP} \
          ELSE {expression} END"
     )
 }
 
-/// Returns the columns that hold moments. All rows of a result have the same columns.
+/// Returns the columns that hold timestamps. All rows of a result have the same columns.
 fn timestamp_columns(rows: &[PgRow]) -> Vec<TimestampColumn> {
     let Some(first) = rows.first() else {
         return Vec::new();
@@ -263,17 +264,17 @@ mod tests {
     }
 
     #[test]
-    fn a_key_names_every_moment_exactly() {
-        let json = |micros: i64| serde_json::to_string(&MomentKey(micros)).unwrap();
+    fn a_key_names_every_timestamp_exactly() {
+        let json = |micros: i64| serde_json::to_string(&TimestampKey(micros)).unwrap();
         assert_eq!(json(1), "\"2000-01-01T00:00:00.000001Z\"");
         let first = FIRST_DAY * MICROS_PER_DAY;
         let end = END_DAY * MICROS_PER_DAY;
         assert_eq!(json(first), "\"0001-01-01T00:00:00Z\"");
         assert_eq!((json(first - 1), json(end)), ((first - 1).to_string(), end.to_string()));
-        let last = MomentKey::FINITE.end - 1;
+        let last = TimestampKey::FINITE.end - 1;
         for micros in [
             i64::MIN,
-            MomentKey::FINITE.start,
+            TimestampKey::FINITE.start,
             first - 1,
             first,
             0,
@@ -282,18 +283,18 @@ mod tests {
             last,
             i64::MAX,
         ] {
-            let read: MomentKey = serde_json::from_str(&json(micros)).unwrap();
-            assert_eq!(read, MomentKey(micros));
-            assert_eq!(MomentKey::from_sent(&micros.to_be_bytes()).unwrap(), read);
+            let read: TimestampKey = serde_json::from_str(&json(micros)).unwrap();
+            assert_eq!(read, TimestampKey(micros));
+            assert_eq!(TimestampKey::from_sent(&micros.to_be_bytes()).unwrap(), read);
         }
         for wrong in [
             i64::MIN + 1,
-            MomentKey::FINITE.start - 1,
-            MomentKey::FINITE.end,
+            TimestampKey::FINITE.start - 1,
+            TimestampKey::FINITE.end,
             i64::MAX - 1,
         ] {
             assert!(
-                serde_json::from_str::<MomentKey>(&wrong.to_string()).is_err(),
+                serde_json::from_str::<TimestampKey>(&wrong.to_string()).is_err(),
                 "{wrong}"
             );
         }

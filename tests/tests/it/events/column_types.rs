@@ -8,7 +8,7 @@ use daybook::events::{
     update_models_with_events,
 };
 use daybook_migration::enable_team_rls;
-use daybook_tests::Stage;
+use daybook_tests::TeamFixture;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveModelTrait, FromJsonQueryResult, IntoActiveModel, SqlxPostgresConnector};
@@ -134,16 +134,16 @@ const TABLE: &str = "
     -- Where a helper would write that forgets the schema.
     CREATE TABLE public.specimens (LIKE shop.specimens INCLUDING ALL);";
 
-async fn stage() -> Stage {
-    let stage = Stage::new().await;
-    let pool = stage.db.owner_pool().await;
+async fn fixture() -> TeamFixture {
+    let fixture = TeamFixture::new().await;
+    let pool = fixture.db.owner_pool().await;
     pool.execute(TABLE).await.unwrap();
     let db = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
     let manager = SchemaManager::new(&db);
     enable_team_rls(&manager, "shop.specimens").await.unwrap();
     enable_team_rls(&manager, "specimens").await.unwrap();
     pool.close().await;
-    stage
+    fixture
 }
 
 fn decimal(text: &str) -> Decimal {
@@ -203,8 +203,8 @@ fn contents(model: &Model) -> Model {
 
 #[tokio::test]
 async fn rows_of_every_type_are_written_in_bulk_as_they_are_one_by_one() {
-    let stage = stage().await;
-    let tx = stage.begin().await;
+    let fixture = fixture().await;
+    let tx = fixture.begin().await;
     let one = create_model_with_event(&tx, full("one"), Track::All).await.unwrap();
     let many = create_models_with_events(&tx, vec![full("a"), full("b")], Track::All)
         .await
@@ -216,7 +216,7 @@ async fn rows_of_every_type_are_written_in_bulk_as_they_are_one_by_one() {
     for model in &many {
         assert_eq!(contents(model), contents(&one));
     }
-    let events = stage.team.events().await;
+    let events = fixture.team.events().await;
     let values = |n: usize| {
         let mut values = events[n].event_data["initial_values"].clone();
         values["name"] = json!("");
@@ -226,14 +226,14 @@ async fn rows_of_every_type_are_written_in_bulk_as_they_are_one_by_one() {
     assert_eq!(values(0)["select"], "“quoted” \\ \"x\" 'y'");
     assert_eq!(values(0)["moods"], json!(["calm", "very cross"]));
     assert_eq!(values(0)["zoned"], "0001-01-01T00:00:00.000000Z");
-    assert_eq!(stage.count("shop.specimens").await, 3);
-    assert_eq!(stage.count("public.specimens").await, 0, "written without its schema");
+    assert_eq!(fixture.count("shop.specimens").await, 3);
+    assert_eq!(fixture.count("public.specimens").await, 0, "written without its schema");
 }
 
 #[tokio::test]
 async fn every_column_type_works_with_every_helper() {
-    let stage = stage().await;
-    let tx = stage.begin().await;
+    let fixture = fixture().await;
+    let tx = fixture.begin().await;
     let bare = || ActiveModel {
         name: Set("bare".to_owned()),
         ..Default::default()
@@ -271,7 +271,7 @@ async fn every_column_type_works_with_every_helper() {
     assert_eq!(back, low);
     tx.commit().await.unwrap();
 
-    let events = stage.team.events().await;
+    let events = fixture.team.events().await;
     let lines: Vec<_> = events.iter().map(|event| event.event_type.as_str()).collect();
     assert_eq!(
         lines,
@@ -299,5 +299,5 @@ async fn every_column_type_works_with_every_helper() {
             "STATE_CHANGED specimen “full”: 2 → 1",
         ]
     );
-    assert_eq!(stage.count("public.specimens").await, 0);
+    assert_eq!(fixture.count("public.specimens").await, 0);
 }

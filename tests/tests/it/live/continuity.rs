@@ -9,10 +9,10 @@ use daybook_tests::live::LiveClient;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};
 
-use super::{Scene, texts};
+use super::{LiveFixture, texts};
 
 /// Reads up to the message `last`, and returns the numbers of the received messages.
-async fn until(live: &mut LiveClient, last: i64) -> Vec<i64> {
+async fn read_until(live: &mut LiveClient, last: i64) -> Vec<i64> {
     let mut seqs = Vec::new();
     while seqs.last() != Some(&last) {
         let frame = live.next().await;
@@ -36,15 +36,15 @@ async fn write(client: Client, thread: String, comments: usize) {
 
 #[tokio::test]
 async fn a_client_that_connects_during_writes_receives_each_message_once_in_order() {
-    let scene = Scene::new().await;
+    let fixture = LiveFixture::new().await;
     let writers: Vec<_> = (0..4)
-        .map(|_| tokio::spawn(write(scene.ada.clone(), scene.thread.clone(), 50)))
+        .map(|_| tokio::spawn(write(fixture.ada.clone(), fixture.thread.clone(), 50)))
         .collect();
     let mut readers = Vec::new();
     for from in [0, 0, 1] {
-        let mut live = scene.live(&scene.grace).await;
-        live.follow_thread(scene.thread_id(), Some(from)).await;
-        readers.push(tokio::spawn(async move { (from, until(&mut live, 201).await) }));
+        let mut live = fixture.connect(&fixture.grace).await;
+        live.follow_thread(fixture.thread_id(), Some(from)).await;
+        readers.push(tokio::spawn(async move { (from, read_until(&mut live, 201).await) }));
     }
     for writer in writers {
         writer.await.unwrap();
@@ -57,23 +57,23 @@ async fn a_client_that_connects_during_writes_receives_each_message_once_in_orde
 
 #[tokio::test]
 async fn changes_by_another_process_arrive_with_and_without_signals() {
-    let scene = Scene::new().await;
+    let fixture = LiveFixture::new().await;
     for ignore_signals in [false, true] {
-        let other = scene
+        let other = fixture
             .app
-            .beside(LiveOptions::default().ignore_signals(ignore_signals))
+            .second_process(LiveOptions::default().ignore_signals(ignore_signals))
             .await;
         let address = other.serve(|router| router).await;
-        let mut grace = LiveClient::connect(address, &scene.grace).await;
-        let seq = grace.follow_thread(scene.thread_id(), None).await["seq"]
+        let mut grace = LiveClient::connect(address, &fixture.grace).await;
+        let seq = grace.follow_thread(fixture.thread_id(), None).await["seq"]
             .as_i64()
             .unwrap();
         grace
             .follow(json!({"type": "subscribe", "topic": "notifications"}))
             .await;
         let version = grace.next().await["version"].as_i64();
-        scene.grace.put(&format!("{}/follow", scene.thread)).await.ok();
-        scene.budget(if ignore_signals { "1" } else { "2" }).await;
+        fixture.grace.put(&format!("{}/follow", fixture.thread)).await.ok();
+        fixture.change_budget(if ignore_signals { "1" } else { "2" }).await;
         let (first, second) = (grace.next().await, grace.next().await);
         let by_type: BTreeMap<_, _> = [first, second]
             .into_iter()
@@ -88,9 +88,9 @@ async fn changes_by_another_process_arrive_with_and_without_signals() {
             by_type["notifications:updated"]["version"].as_i64() > version,
             "ignore_signals: {ignore_signals}"
         );
-        let mut feed = LiveClient::connect(address, &scene.grace).await;
+        let mut feed = LiveClient::connect(address, &fixture.grace).await;
         feed.follow(json!({"type": "subscribe", "topic": "threads"})).await;
-        scene.ada.comment(&scene.thread, "I agree").await;
+        fixture.ada.comment(&fixture.thread, "I agree").await;
         assert_eq!(
             texts(&feed.next().await),
             [format!("{} I agree", seq + 2)],
@@ -101,14 +101,14 @@ async fn changes_by_another_process_arrive_with_and_without_signals() {
 
 #[tokio::test]
 async fn no_message_is_lost_when_database_connections_are_cut() {
-    let scene = Scene::new().await;
-    let mut grace = scene.live(&scene.grace).await;
-    grace.follow_thread(scene.thread_id(), Some(0)).await;
-    let mut feed = scene.live(&scene.grace).await;
+    let fixture = LiveFixture::new().await;
+    let mut grace = fixture.connect(&fixture.grace).await;
+    grace.follow_thread(fixture.thread_id(), Some(0)).await;
+    let mut feed = fixture.connect(&fixture.grace).await;
     feed.follow(json!({"type": "subscribe", "topic": "threads"})).await;
-    assert_eq!(until(&mut grace, 1).await, [1]);
+    assert_eq!(read_until(&mut grace, 1).await, [1]);
     for round in 0..3 {
-        let mut owner = scene.app.db.owner().await;
+        let mut owner = fixture.app.db.owner().await;
         owner
             .execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -118,14 +118,14 @@ async fn no_message_is_lost_when_database_connections_are_cut() {
             .unwrap();
         let seq = 2 + round;
         daybook_tests::eventually("the service is back", async || {
-            let answer = scene
+            let answer = fixture
                 .ada
-                .post(&format!("{}/messages", scene.thread), json!({"body": "still here"}))
+                .post(&format!("{}/messages", fixture.thread), json!({"body": "still here"}))
                 .await;
             answer.status.is_success()
         })
         .await;
-        assert_eq!(until(&mut grace, seq).await, [seq]);
+        assert_eq!(read_until(&mut grace, seq).await, [seq]);
         assert_eq!(texts(&feed.next().await), [format!("{seq} still here")]);
     }
 }
@@ -133,39 +133,39 @@ async fn no_message_is_lost_when_database_connections_are_cut() {
 /// A transaction begins early and commits late.
 #[tokio::test]
 async fn the_feed_of_a_team_does_not_skip_a_slow_transaction() {
-    let scene = Scene::new().await;
-    let mut feed = scene.live(&scene.grace).await;
+    let fixture = LiveFixture::new().await;
+    let mut feed = fixture.connect(&fixture.grace).await;
     feed.follow(json!({"type": "subscribe", "topic": "threads"})).await;
-    let (_, other) = scene.ada.campaign_with_thread("Summer").await;
+    let (_, other) = fixture.ada.campaign_with_thread("Summer").await;
     assert_eq!(texts(&feed.next().await), ["1 Ada created campaign “Summer”"]);
 
-    let mut slow = open_comment(&scene, &scene.thread, "late").await;
-    let mut last = feed_cursor(&scene, &other, &mut feed, 2).await;
-    last = feed_cursor(&scene, &other, &mut feed, 3).await.max(last);
+    let mut slow = open_comment(&fixture, &fixture.thread, "late").await;
+    let mut last = feed_cursor(&fixture, &other, &mut feed, 2).await;
+    last = feed_cursor(&fixture, &other, &mut feed, 3).await.max(last);
     slow.execute("COMMIT").await.unwrap();
     let late = feed.next().await;
     assert_eq!(texts(&late), ["2 late"]);
-    assert!(feed.until_pong().await.is_empty());
+    assert!(feed.frames_until_pong().await.is_empty());
 
     // A client that resumes from an earlier cursor receives it, too.
-    let mut again = scene.live(&scene.grace).await;
+    let mut again = fixture.connect(&fixture.grace).await;
     again
         .follow(json!({"type": "subscribe", "topic": "threads", "cursor": last}))
         .await;
     assert_eq!(texts(&again.next().await), ["2 late"]);
-    assert!(again.until_pong().await.is_empty());
+    assert!(again.frames_until_pong().await.is_empty());
 }
 
-async fn feed_cursor(scene: &Scene, thread: &str, feed: &mut LiveClient, seq: i64) -> String {
-    scene.ada.comment(thread, "on we go").await;
+async fn feed_cursor(fixture: &LiveFixture, thread: &str, feed: &mut LiveClient, seq: i64) -> String {
+    fixture.ada.comment(thread, "on we go").await;
     let frame = feed.next().await;
     assert_eq!(texts(&frame), [format!("{seq} on we go")]);
     frame["cursor"].as_str().unwrap().to_owned()
 }
 
 /// Posts a comment in a transaction that stays open.
-async fn open_comment(scene: &Scene, thread: &str, body: &str) -> sqlx::postgres::PgConnection {
-    let mut connection = scene.app.team.connection().await;
+async fn open_comment(fixture: &LiveFixture, thread: &str, body: &str) -> sqlx::postgres::PgConnection {
+    let mut connection = fixture.app.team.connection().await;
     connection.execute("BEGIN").await.unwrap();
     let thread = thread.trim_start_matches("/threads/");
     let insert = format!(
@@ -181,21 +181,21 @@ async fn open_comment(scene: &Scene, thread: &str, body: &str) -> sqlx::postgres
 /// second page: one has a lower number than all rows that are read, and one has a number among them.
 #[tokio::test]
 async fn a_feed_that_is_pages_behind_receives_what_commits_between_its_pages() {
-    let scene = Scene::new().await;
-    let (_, other) = scene.ada.campaign_with_thread("Summer").await;
-    let (_, third) = scene.ada.campaign_with_thread("Autumn").await;
-    let mut feed = scene.live(&scene.grace).await;
+    let fixture = LiveFixture::new().await;
+    let (_, other) = fixture.ada.campaign_with_thread("Summer").await;
+    let (_, third) = fixture.ada.campaign_with_thread("Autumn").await;
+    let mut feed = fixture.connect(&fixture.grace).await;
     let subscribed = feed.follow(json!({"type": "subscribe", "topic": "threads"})).await;
     let cursor = subscribed["cursor"].as_str().unwrap().to_owned();
     drop(feed);
 
-    let mut early = open_comment(&scene, &scene.thread, "early").await;
+    let mut early = open_comment(&fixture, &fixture.thread, "early").await;
     let comments = 450;
     let mut middle = None;
     for half in 0..2 {
         let mut writers: Vec<_> = Vec::new();
         for part in 0..3 {
-            let (ada, other) = (scene.ada.clone(), other.clone());
+            let (ada, other) = (fixture.ada.clone(), other.clone());
             writers.push(tokio::spawn(async move {
                 for n in 0..comments / 6 {
                     ada.comment(&other, &format!("{half} {part} {n}")).await;
@@ -206,11 +206,11 @@ async fn a_feed_that_is_pages_behind_receives_what_commits_between_its_pages() {
             writer.await.unwrap();
         }
         if half == 0 {
-            middle = Some(open_comment(&scene, &third, "middle").await);
+            middle = Some(open_comment(&fixture, &third, "middle").await);
         }
     }
     // A client with a small receive buffer takes one page at a time, so that the commit falls between two of them.
-    let mut again = LiveClient::connect_narrow(scene.address, &scene.grace).await;
+    let mut again = LiveClient::connect_with_small_buffer(fixture.address, &fixture.grace).await;
     again
         .follow(json!({"type": "subscribe", "topic": "threads", "cursor": cursor}))
         .await;
@@ -221,7 +221,7 @@ async fn a_feed_that_is_pages_behind_receives_what_commits_between_its_pages() {
     while seen.len() < comments + 2 {
         seen.extend(texts(&again.next().await));
     }
-    assert!(again.until_pong().await.is_empty());
+    assert!(again.frames_until_pong().await.is_empty());
     for late in ["early", "middle"] {
         let times = seen.iter().filter(|line| line.ends_with(late)).count();
         assert_eq!(times, 1, "{late}: {seen:?}");

@@ -7,7 +7,7 @@ use sqlx::Row as _;
 
 use super::consume::ConsumeEvents;
 use super::job::Job as _;
-use super::queue_state::{JobFigures, LastWatched, OldestTransaction, QUARANTINED, Watched};
+use super::queue_state::{JobCounts, LastQueueState, OldestTransaction, QUARANTINED_PREFIX, QueueState};
 use super::relay;
 #[cfg(feature = "testing")]
 use super::worker_options::WorkerOptions;
@@ -20,18 +20,18 @@ use crate::tenancy::WorkerDatabase;
 /// # Errors
 /// Those of any database statement.
 #[cfg(feature = "testing")]
-pub async fn watch(workers: &WorkerDatabase) -> Result<Watched> {
-    watch_with(workers, WorkerOptions::default().lost_after).await
+pub async fn queue_state(workers: &WorkerDatabase) -> Result<QueueState> {
+    queue_state_with(workers, WorkerOptions::default().lost_after).await
 }
 
 /// Reads the state of the queue. A worker counts as dead if it sent no heartbeat for `lost_after`.
 ///
 /// # Errors
 /// Those of any database statement.
-pub async fn watch_with(workers: &WorkerDatabase, lost_after: Duration) -> Result<Watched> {
+pub async fn queue_state_with(workers: &WorkerDatabase, lost_after: Duration) -> Result<QueueState> {
     let mut lags = relay::lags(workers).await?;
-    let mut of_consumers = figures(workers, lost_after).await?;
-    let mut jobs = JobFigures::default();
+    let mut of_consumers = job_counts(workers, lost_after).await?;
+    let mut jobs = JobCounts::default();
     of_consumers.values().for_each(|figures| jobs += *figures);
     for lag in &mut lags {
         lag.jobs = of_consumers.remove(&Some(lag.consumer.clone())).unwrap_or_default();
@@ -51,7 +51,7 @@ pub async fn watch_with(workers: &WorkerDatabase, lost_after: Duration) -> Resul
             transaction: row.try_get("transaction")?,
         })
     });
-    Ok(Watched {
+    Ok(QueueState {
         lags,
         jobs,
         oldest: oldest.transpose()?,
@@ -59,7 +59,7 @@ pub async fn watch_with(workers: &WorkerDatabase, lost_after: Duration) -> Resul
 }
 
 /// Counts jobs by state: for each consumer, and, under `None`, for all other jobs.
-async fn figures(workers: &WorkerDatabase, lost_after: Duration) -> Result<BTreeMap<Option<String>, JobFigures>> {
+async fn job_counts(workers: &WorkerDatabase, lost_after: Duration) -> Result<BTreeMap<Option<String>, JobCounts>> {
     let query = sqlx::query(
         "WITH held AS (
             SELECT j.run_at, j.attempts, j.max_attempts, j.locked_at, starts_with(j.last_error, $3) AS is_quarantined,
@@ -92,8 +92,8 @@ async fn figures(workers: &WorkerDatabase, lost_after: Duration) -> Result<BTree
     )
     .bind(ConsumeEvents::NAME)
     .bind(i64::try_from(lost_after.as_millis()).unwrap_or(i64::MAX))
-    .bind(QUARANTINED);
-    let mut of_consumers = BTreeMap::<Option<String>, JobFigures>::new();
+    .bind(QUARANTINED_PREFIX);
+    let mut of_consumers = BTreeMap::<Option<String>, JobCounts>::new();
     for row in &workers.fetch_all(query).await? {
         let figures = of_consumers.entry(row.try_get("consumer")?).or_default();
         let jobs: i64 = row.try_get("jobs")?;
@@ -112,8 +112,8 @@ async fn figures(workers: &WorkerDatabase, lost_after: Duration) -> Result<BTree
 }
 
 /// Reads the state at each interval into `last`; never returns.
-pub(super) async fn keep_watching(
-    last: LastWatched,
+pub(super) async fn poll_queue_state(
+    last: LastQueueState,
     workers: WorkerDatabase,
     every: Duration,
     lost_after: Duration,
@@ -124,7 +124,7 @@ pub(super) async fn keep_watching(
     let mut oldest: Option<(Option<String>, Instant)> = None;
     loop {
         ticks.tick().await;
-        match watch_with(&workers, lost_after).await {
+        match queue_state_with(&workers, lost_after).await {
             Ok(mut seen) => {
                 oldest = seen.oldest.as_mut().map(|now| {
                     let since = match &oldest {

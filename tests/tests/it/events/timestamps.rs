@@ -6,7 +6,7 @@ use daybook::events::{
     Track, create_model_with_event, create_models_with_events, delete_model_with_event, update_model_with_event,
     update_models_with_events,
 };
-use daybook_tests::{Stage, widget};
+use daybook_tests::{TeamFixture, widget};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{EntityTrait, QueryOrder};
 use sqlx::Row as _;
@@ -38,9 +38,9 @@ fn refused_field<T: std::fmt::Debug>(outcome: Result<T, Error>) -> String {
 
 #[tokio::test]
 async fn every_helper_refuses_a_year_that_cannot_be_written() {
-    let stage = Stage::new().await;
-    let widget = stage.widget("w").await;
-    let tx = stage.begin().await;
+    let fixture = TeamFixture::new().await;
+    let widget = fixture.widget("w").await;
+    let tx = fixture.begin().await;
     for year in [10_000, 0, -1, 200_000] {
         assert_eq!(
             refused_field(create_model_with_event(&tx, named(year), Track::All).await),
@@ -59,12 +59,12 @@ async fn every_helper_refuses_a_year_that_cannot_be_written() {
     let many = [2, 9998].map(named).to_vec();
     create_models_with_events(&tx, many, Track::All).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(stage.count("widgets").await, 5);
+    assert_eq!(fixture.count("widgets").await, 5);
 }
 
 /// The infinities of PostgreSQL, years that chrono can't hold, and years that RFC 3339 can't write.
 #[tokio::test]
-async fn moments_that_sql_has_written_can_be_read_changed_and_deleted() {
+async fn timestamps_that_sql_has_written_can_be_read_changed_and_deleted() {
     for (written, read) in [
         ("infinity", "9999-12-31T23:59:59.999999Z"),
         ("-infinity", "0001-01-01T00:00:00Z"),
@@ -72,16 +72,16 @@ async fn moments_that_sql_has_written_can_be_read_changed_and_deleted() {
         ("20000-01-01Z", "9999-12-31T23:59:59.999999Z"),
         ("4000-01-01Z BC", "0001-01-01T00:00:00Z"),
     ] {
-        let stage = Stage::new().await;
-        let widget = stage.widget("w").await;
+        let fixture = TeamFixture::new().await;
+        let widget = fixture.widget("w").await;
         sqlx::query("UPDATE widgets SET due_at = $1::text::timestamptz, created_at = $1::text::timestamptz")
             .bind(written)
-            .execute(&mut stage.team.connection().await)
+            .execute(&mut fixture.team.connection().await)
             .await
             .unwrap();
         let read: DateTime<Utc> = read.parse().unwrap();
 
-        let tx = stage.begin().await;
+        let tx = fixture.begin().await;
         let found = widget::Entity::find_by_id(widget.id).one(&tx).await.unwrap().unwrap();
         assert_eq!(
             (found.due_at.unwrap().to_utc(), found.created_at),
@@ -121,7 +121,7 @@ async fn moments_that_sql_has_written_can_be_read_changed_and_deleted() {
         assert_eq!(changed.due_at.unwrap().to_rfc3339(), "2026-06-01T00:00:00+00:00");
         delete_model_with_event(&tx, changed, None).await.unwrap();
         tx.commit().await.unwrap();
-        let events = stage.team.events().await;
+        let events = fixture.team.events().await;
         assert_eq!(events.len(), 5);
         let old = events[3].event_data["changes"]["due_at"]["old"].as_str().unwrap();
         assert_eq!(old.parse::<DateTime<Utc>>().unwrap(), read);
@@ -131,13 +131,13 @@ async fn moments_that_sql_has_written_can_be_read_changed_and_deleted() {
 /// A default of the table, as for "never ends".
 #[tokio::test]
 async fn a_default_of_infinity_can_be_created() {
-    let stage = Stage::new().await;
-    let mut owner = stage.db.owner().await;
+    let fixture = TeamFixture::new().await;
+    let mut owner = fixture.db.owner().await;
     sqlx::query("ALTER TABLE widgets ALTER COLUMN due_at SET DEFAULT 'infinity'")
         .execute(&mut owner)
         .await
         .unwrap();
-    let tx = stage.begin().await;
+    let tx = fixture.begin().await;
     let one = create_model_with_event(&tx, widget::named("one"), Track::All)
         .await
         .unwrap();
@@ -156,9 +156,9 @@ async fn a_default_of_infinity_can_be_created() {
 /// A statement that can't be run again with clamped values, because two of its columns have one name, and a list: both
 /// give an error with the column's name, not a panic.
 #[tokio::test]
-async fn a_moment_that_cannot_be_clamped_is_an_error() {
-    let stage = Stage::new().await;
-    let tx = stage.begin().await;
+async fn a_timestamp_that_cannot_be_clamped_is_an_error() {
+    let fixture = TeamFixture::new().await;
+    let tx = fixture.begin().await;
     for sql in [
         "SELECT 'infinity'::timestamptz AS ends_at, 1 AS a, 2 AS a",
         "SELECT ARRAY['infinity'::timestamp] AS ends_at",
