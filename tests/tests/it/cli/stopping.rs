@@ -10,7 +10,7 @@ use serde_json::json;
 use sqlx::Connection as _;
 
 use super::harness::{Folder, Service};
-use crate::runs::process::{ServiceFixture, free_port};
+use crate::runs::process::{Service as RunningService, ServiceFixture, free_port};
 
 /// In seconds: a service that waits that long is still running when the test's timeout ends.
 const LONG_TIMEOUT_S: &str = "300";
@@ -61,7 +61,10 @@ fn a_second_signal_ends_the_service_at_once() {
 async fn a_statement_that_waits_for_a_lock_does_not_keep_the_service_from_stopping() {
     let place = ServiceFixture::new().await;
     let port = free_port();
-    let service = place.serve(port).await;
+    let mut command = place.command(port, place.storage.path());
+    // It also limits statements: this one waits as long as the lock is held.
+    command.env("DAYBOOK_REQUEST_TIMEOUT", LONG);
+    let service = RunningService::of(command, port).await;
     let new = json!({"name": "Spring", "budget": "1"});
     let (status, campaign) = place.post(port, "/campaigns", &new).await.unwrap();
     assert_eq!(status, StatusCode::CREATED, "{campaign}");
