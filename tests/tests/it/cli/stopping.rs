@@ -63,8 +63,8 @@ async fn a_statement_that_waits_for_a_lock_does_not_keep_the_service_from_stoppi
     let port = free_port();
     let mut command = place.command(port, place.storage.path());
     // It also limits statements: this one waits as long as the lock is held.
-    command.env("DAYBOOK_REQUEST_TIMEOUT", LONG);
-    let service = RunningService::of(command, port).await;
+    command.env("DAYBOOK_REQUEST_TIMEOUT", LONG_TIMEOUT_S);
+    let service = RunningService::start(command, port).await;
     let new = json!({"name": "Spring", "budget": "1"});
     let (status, campaign) = place.post(port, "/campaigns", &new).await.unwrap();
     assert_eq!(status, StatusCode::CREATED, "{campaign}");
