@@ -9,7 +9,7 @@
 //! **Invariant:** the number of buffered signals is limited. Too many different signals are replaced by "everything has
 //! changed".
 //!
-//! Topics are opaque here: each module names its own ([`SignalTopic`]).
+//! Topics are opaque here: each module names its own ([`SignalTopic`](crate::tenancy::SignalTopic)).
 
 mod bridge;
 #[cfg(not(feature = "testing"))]

@@ -117,7 +117,7 @@ impl Runs {
     /// Creates a run in a transaction: its row and its events. The first call of [`Runs::find`] creates its log.
     ///
     /// # Errors
-    /// [`Error::Invalid`]; [`Error::Conflict`] when the team has too many unfinished runs; any database error.
+    /// [`Error::Invalid`](crate::Error::Invalid); [`Error::Conflict`](crate::Error::Conflict) when the team has too many unfinished runs; any database error.
     pub(in crate::runs) async fn begin(&self, tx: &TeamTx, new: &NewRun) -> Result<Model> {
         store::check_open_run_limit(tx, self.0.options.open_runs).await?;
         let run = RunKey {
@@ -189,7 +189,7 @@ impl Runs {
     /// Moves a run to the status of a line that is about to be appended.
     ///
     /// # Errors
-    /// [`Error::Conflict`] for a transition that is not allowed.
+    /// [`Error::Conflict`](crate::Error::Conflict) for a transition that is not allowed.
     pub(in crate::runs) async fn advance(&self, tx: &TeamTx, run: RunKey, next: RunStatus) -> Result<Model> {
         let model = store::advance(tx, run.run_id, next).await?;
         self.slot(run).set_status(next);
