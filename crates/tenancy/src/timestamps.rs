@@ -3,7 +3,7 @@
 //!
 //! sqlx adds the value to an epoch, which panics if the result is outside chrono's range. And a year after 9999 is not
 //! RFC 3339, so clients can't read it. A query that returns such values runs again, and then returns the nearest value
-//! that RFC 3339 can write ([`replaced`]). A statement that changes rows must not run twice, so it fails
+//! that RFC 3339 can write (`replaced`). A statement that changes rows must not run twice, so it fails
 //! ([`readable`]).
 
 use chrono::{DateTime, Datelike, Utc};

@@ -117,7 +117,8 @@ impl Runs {
     /// Creates a run in a transaction: its row and its events. The first call of [`Runs::find`] creates its log.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid); [`Error::Conflict`](crate::Error::Conflict) when the team has too many unfinished runs; any database error.
+    /// [`Error::Invalid`](crate::Error::Invalid); [`Error::Conflict`](crate::Error::Conflict) when the team has too many
+    /// unfinished runs; any database error.
     pub(in crate::runs) async fn begin(&self, tx: &TeamTx, new: &NewRun) -> Result<Model> {
         store::check_open_run_limit(tx, self.0.options.open_runs).await?;
         let run = RunKey {

@@ -5,13 +5,13 @@ use uuid::Uuid;
 use super::TeamTx;
 
 impl TeamTx {
-    /// Returns the causation id of the current changes: the id of the innermost [`CauseGuard`], or the context's
+    /// Returns the causation id of the current changes: the id of the innermost `CauseGuard`, or the context's
     /// causation id.
     pub fn causation_id(&self) -> Option<Uuid> {
         self.state.lock().causes.last().copied().or(self.context.causation_id)
     }
 
-    /// Makes `id` the cause of the changes that follow, until the [`CauseGuard`] is dropped.
+    /// Makes `id` the cause of the changes that follow, until the `CauseGuard` is dropped.
     pub fn begin_cause(&self, id: Uuid) -> CauseGuard<'_> {
         let mut state = self.state.lock();
         state.causes.push(id);
