@@ -2,7 +2,7 @@
 # Changes the code in many small ways, one after the other, and checks that a test fails. Runs cargo-mutants in bounded
 # time.
 #
-#   make mutants MODULES="text.rs json"       modules below app/src, tested by the unit tests
+#   make mutants MODULES="text.rs json"       modules of app/src or of a library, tested by the unit tests
 #   make mutants MODULES=run-log              a library below crates, tested by its unit tests
 #   make mutants MODULES=jobs TESTS=jobs::    the unit and integration tests whose names contain jobs::
 #   make mutants REF=v0.1.0                   all code that differs from there; by default, from the last release
@@ -31,12 +31,14 @@ for library in crates/*/; do
 done
 if [ -n "${MODULES:-}" ]; then
 	for module in $MODULES; do
-		if [ -d "app/src/$module" ]; then
-			options+=(--file "app/src/$module/**")
-		fi
-		if [ -e "app/src/${module%.rs}.rs" ]; then
-			options+=(--file "app/src/${module%.rs}.rs")
-		fi
+		for folder in app/src crates/*/src; do
+			if [ -d "$folder/$module" ]; then
+				options+=(--file "$folder/$module/**")
+			fi
+			if [ -e "$folder/${module%.rs}.rs" ]; then
+				options+=(--file "$folder/${module%.rs}.rs")
+			fi
+		done
 		if [ -d "crates/$module/src" ]; then
 			options+=(--file "crates/$module/src/**")
 		fi
