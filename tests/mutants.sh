@@ -31,6 +31,7 @@ for library in crates/*/; do
 done
 if [ -n "${MODULES:-}" ]; then
 	for module in $MODULES; do
+		before=${#options[@]}
 		for folder in app/src crates/*/src; do
 			if [ -d "$folder/$module" ]; then
 				options+=(--file "$folder/$module/**")
@@ -41,6 +42,10 @@ if [ -n "${MODULES:-}" ]; then
 		done
 		if [ -d "crates/$module/src" ]; then
 			options+=(--file "crates/$module/src/**")
+		fi
+		if [ ${#options[@]} -eq "$before" ]; then
+			echo "mutants: no module or library is named $module" >&2
+			exit 2
 		fi
 	done
 else

@@ -136,8 +136,7 @@
 //! [`postgres`] starts the private PostgreSQL server; it needs the feature `private-postgres`. [`campaigns`] and
 //! [`server`] need the feature `server`, [`testing`] the feature `testing`.
 //!
-//! Private modules: `app` composes the program, `cli` is its command line, `terminal` escapes what commands print,
-//! `text` cuts and cleans texts.
+//! Private modules: `app` composes the program, `cli` is its command line, `terminal` escapes what commands print.
 
 // `#[event_consumer]` uses the crate's name, as in a user's crate.
 extern crate self as daybook;

@@ -1,6 +1,6 @@
 //! The attribute `#[event_consumer]`. Use it as `daybook::prelude::event_consumer`, or as `daybook_events::event_consumer`
-//! in a program that depends on that crate alone: the generated code names the one of the two that the program's
-//! `Cargo.toml` has.
+//! in a program that depends on that crate alone. The generated code uses the crate that is in the program's
+//! `Cargo.toml`.
 
 mod arguments;
 mod errors;
@@ -36,17 +36,17 @@ use crate::function::{Access, EventParameter, Function};
 /// |---|---|---|
 /// | `EventType::…`, one or more, or `all` | the types of the events that it receives | an error |
 /// | `object_type = "…"` | it receives only events of this `OBJECT_TYPE` | events of every type |
-/// | `mode = abort` or `isolate` | its failure stops the commit, or undoes only its own writes | `abort` |
+/// | `mode = abort` or `isolate` | what its failure does: `abort` prevents the commit, `isolate` undoes only the consumer's own writes | `abort` |
 /// | `mode = durable` | it runs after the commit, as a job, at least once | |
 /// | `name = "…"` | its name, unique in the program; its failures are stored under it | the function's path; a durable consumer must have it |
 ///
 /// A consumer that takes `&Event` is called once for each event. One that takes `&[Event]` is called once for all
 /// events of one call of a helper.
 ///
-/// The function itself does not change, so a test can call it. The attribute adds a type with the function's name and
-/// visibility and one constant, `greet::CONSUMER`, for `Consumers::of([greet::CONSUMER])`; `use notices::greet` imports
-/// both. So the scope can't contain a module or another type of that name. The attribute also registers the consumer
-/// with the linker, so that `Consumers::linked()` finds it.
+/// The function itself does not change, so a test can call it. The attribute adds a type that has the function's name
+/// and visibility. The type has one constant, as in `Consumers::of([greet::CONSUMER])`. `use notices::greet` imports
+/// the function and the type. The function's scope can't contain a module or another type with this name. The
+/// attribute also registers the consumer with the linker, so that `Consumers::linked()` finds it.
 #[proc_macro_attribute]
 pub fn event_consumer(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let item = TokenStream::from(item);
@@ -55,11 +55,12 @@ pub fn event_consumer(arguments: proc_macro::TokenStream, item: proc_macro::Toke
     quote! { #item #registration }.into()
 }
 
-/// The path of the events crate, as the program at hand depends on it: through `daybook`, or on `daybook-events` alone.
+/// Returns the path of the events crate in the program that uses the attribute: `daybook::events`, or `daybook_events`
+/// if the program depends on that crate alone.
 fn events_crate() -> TokenStream {
     let named = |package: &str, own_name: &str| {
         let name = match crate_name(package).ok()? {
-            // The package itself, with its tests and examples.
+            // The attribute is used in the package itself, or in its tests or examples.
             FoundCrate::Itself => own_name.to_owned(),
             FoundCrate::Name(name) => name,
         };
@@ -140,11 +141,11 @@ fn registration(arguments: &Arguments, function: &Function) -> TokenStream {
         (Access::Context, EventParameter::Each) => quote! { DurableEach },
         (Access::Context, EventParameter::Slice) => quote! { DurableSlice },
     };
-    // The span is that of the return type, because the return type is wrong if the future doesn't fit.
+    // If the future has the wrong type, the compiler reports the error at the return type, which causes it.
     let call = quote_spanned! { output.span() => |tx, events| ::std::boxed::Box::pin(#ident(tx, events)) };
     let type_doc = format!("The consumer `{function_name}` as a value: `{function_name}::CONSUMER`.");
 
-    // A type without values is used instead of a module, because a module inside a function's body couldn't see the
+    // An empty enum is used instead of a module, because a module inside a function's body couldn't see the
     // function.
     quote! {
         #(#cfgs)*

@@ -9,9 +9,10 @@ use super::store;
 use crate::events::{ConsumerContext, ConsumerResult, Event};
 use crate::jobs::ConsumerActions as _;
 
-/// The consumer's action for its job session.
+/// What the consumer records in its job session.
 #[derive(Debug, Serialize)]
 enum CountAction {
+    /// `before` is the number of events that an earlier delivery has already counted.
     Counted { events: usize, before: usize },
 }
 

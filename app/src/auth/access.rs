@@ -9,7 +9,7 @@ use crate::signals::SignalHandlers;
 use crate::tenancy::SignalTopic;
 
 const ACCESS_NAME: &str = "access";
-/// The topic of signals that the access of a member or an API key to a team has ended or was reduced.
+/// The topic of the signals that a member or an API key has lost its access to a team, or part of it.
 pub(crate) const ACCESS: SignalTopic = SignalTopic::new(ACCESS_NAME);
 /// Number of counters. Teams share them, so that memory use is bounded.
 const SLOTS: usize = 256;

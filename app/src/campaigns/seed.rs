@@ -20,7 +20,7 @@ pub async fn seed(database: &Database, people: &[Context]) -> Result<()> {
         Some("client@example.com"),
     )
     .await?;
-    let spring = raise(database, grace, &spring, Decimal::from(15_000)).await?;
+    let spring = raise_budget(database, grace, &spring, Decimal::from(15_000)).await?;
     let spring = transition(database, ada, &spring, CampaignState::Active, None).await?;
     transition(
         database,
@@ -42,10 +42,17 @@ pub async fn seed(database: &Database, people: &[Context]) -> Result<()> {
     )
     .await?;
 
-    let letter = create(database, linus, "Newsletter", Decimal::from(300), None).await?;
-    let letter = rename(database, ada, &letter, "Autumn newsletter").await?;
-    let letter = transition(database, linus, &letter, CampaignState::Active, None).await?;
-    transition(database, grace, &letter, CampaignState::Done, Some("sent to everybody")).await?;
+    let newsletter = create(database, linus, "Newsletter", Decimal::from(300), None).await?;
+    let newsletter = rename(database, ada, &newsletter, "Autumn newsletter").await?;
+    let newsletter = transition(database, linus, &newsletter, CampaignState::Active, None).await?;
+    transition(
+        database,
+        grace,
+        &newsletter,
+        CampaignState::Done,
+        Some("sent to everybody"),
+    )
+    .await?;
     Ok(())
 }
 
@@ -68,7 +75,7 @@ async fn create(
     Ok(created)
 }
 
-async fn raise(
+async fn raise_budget(
     database: &Database,
     person: &Context,
     campaign: &campaign::Model,

@@ -47,7 +47,7 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
         async |_: &DatabaseServer, database: &Database, team_id| {
             let sentences = &EventsParts::of(database)?.sentences;
             let tx = database.begin(&Context::system(team_id, "daybook activity")).await?;
-            for ids in chunks(newest(&tx, &args).await?) {
+            for ids in chunks(newest_ids(&tx, &args).await?) {
                 for event in events_by_id(&tx, &ids).await? {
                     if args.json {
                         print_json(serde_json::to_string(&event)?)?;
@@ -74,7 +74,7 @@ const MAX_CHUNK: usize = 500;
 const MAX_CHUNK_BYTES: i64 = 1 << 20;
 
 /// Returns the ids and stored sizes, in bytes, of the newest matching events, oldest first.
-async fn newest(tx: &TeamTx, args: &Args) -> Result<Vec<(Uuid, i64)>> {
+async fn newest_ids(tx: &TeamTx, args: &Args) -> Result<Vec<(Uuid, i64)>> {
     let (object_type, object_id) = match args.object.as_deref().map(|object| object.split_once('/')) {
         Some(Some((object_type, id))) => (Some(object_type), Some(id)),
         Some(None) => (args.object.as_deref(), None),
@@ -125,7 +125,7 @@ fn chunks(events: Vec<(Uuid, i64)>) -> Vec<Vec<Uuid>> {
     chunks
 }
 
-/// Returns the actor's id for `--actor`: a member by handle, or any actor by id, also a former member or an API key.
+/// Returns the actor's id for `--actor`: a member by handle, or any actor by id, even a former member or an API key.
 async fn find_actor(tx: &TeamTx, actor: &str) -> Result<Uuid> {
     let member = tx
         .fetch_all(

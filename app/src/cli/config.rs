@@ -26,11 +26,11 @@ pub(super) fn run(args: &Args) -> Outcome {
     Ok(())
 }
 
-/// Prints a table for each group, with the same widths in all of them.
+/// Prints a table for each group. All tables have the same column widths.
 fn print_table(settings: &[EffectiveSetting]) -> Outcome {
     let name_width = settings.iter().map(|found| found.setting.name.len()).max();
     let value_width = settings.iter().map(|found| shown_value(found).chars().count()).max();
-    // A longer value, such as a list of origins, moves only its own source to the right.
+    // A longer value, such as a list of origins, moves the source to the right in its own row only.
     let (name_width, value_width) = (name_width.unwrap_or_default(), value_width.unwrap_or_default().min(48));
     for (at, group) in settings.chunk_by(|a, b| a.setting.group == b.setting.group).enumerate() {
         if at > 0 {
@@ -46,7 +46,8 @@ fn print_table(settings: &[EffectiveSetting]) -> Outcome {
     Ok(())
 }
 
-/// Returns the value for people. A description of a default is in parentheses, so that it isn't mistaken for a value.
+/// Formats the value for the table. A description of a default is in parentheses, so that it isn't mistaken for a
+/// value.
 fn shown_value(found: &EffectiveSetting) -> String {
     match (&found.value, &found.setting.default) {
         (Some(value), _) => value.clone(),

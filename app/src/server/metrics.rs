@@ -1,6 +1,6 @@
 //! `/metrics`: the process's metrics as OpenMetrics text, which Prometheus reads.
 //!
-//! A request reads the counters where they are maintained, so nothing is counted twice.
+//! A request reads each counter from its owner, so no value is counted in two places.
 
 use std::fmt::Error as FmtError;
 
@@ -39,7 +39,7 @@ async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse> {
     let queue_state = JobsParts::of(state.database())
         .ok()
         .and_then(|parts| parts.last_queue_state.get());
-    registry.register_collector(Box::new(Numbers {
+    registry.register_collector(Box::new(ProcessMetrics {
         state,
         strays,
         queue_state,
@@ -50,7 +50,7 @@ async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse> {
 }
 
 #[derive(Debug)]
-struct Numbers {
+struct ProcessMetrics {
     state: AppState,
     strays: Option<u64>,
     /// The state of the queue, in a process with workers.
@@ -67,7 +67,7 @@ impl EncodeLabelSet for Label {
     }
 }
 
-impl Collector for Numbers {
+impl Collector for ProcessMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), FmtError> {
         let events = self.state.wide_events();
         let counts = events.counts();
@@ -125,7 +125,7 @@ impl Collector for Numbers {
             encode_connections(&mut encoder, &connections.counts())?;
         }
         if let Ok(runs) = Runs::of(self.state.database()) {
-            let help = "Streams and downloads of run logs under way";
+            let help = "Open streams and downloads of run logs";
             gauge(&mut encoder, "log_readers", help, runs.open_readers() as f64)?;
         }
         if let Some(strays) = self.strays {
@@ -134,7 +134,7 @@ impl Collector for Numbers {
         }
 
         if let Some(queue_state) = &self.queue_state {
-            queue(&mut encoder, queue_state, self.state.database().clock().now())?;
+            encode_queue(&mut encoder, queue_state, self.state.database().clock().now())?;
         }
 
         let waited = ConstCounter::new(stats.database_time().as_secs_f64());
@@ -147,8 +147,12 @@ impl Collector for Numbers {
         waited.encode(metric)?;
 
         let of = ConstCounter::new(0_u64);
-        let mut family =
-            encoder.encode_descriptor("requests_ended", "Units of work by outcome", None, of.metric_type())?;
+        let mut family = encoder.encode_descriptor(
+            "requests_ended",
+            "Requests and other units of work, by outcome",
+            None,
+            of.metric_type(),
+        )?;
         for (outcome, times) in events.outcomes() {
             let labels = Label("outcome", outcome.as_str());
             ConstCounter::new(times).encode(family.encode_family(&labels)?)?;
@@ -162,7 +166,7 @@ fn encode_connections(encoder: &mut DescriptorEncoder<'_>, counts: &ConnectionCo
         ("connections", "Open connections, including WebSockets", counts.open),
         (
             "connections_unauthenticated",
-            "Open connections of which no request has entered a team",
+            "Open connections on which no request has entered a team yet",
             counts.unauthenticated,
         ),
         ("connections_limit", "Maximum number of connections", counts.limit),
@@ -197,7 +201,11 @@ fn encode_connections(encoder: &mut DescriptorEncoder<'_>, counts: &ConnectionCo
 }
 
 /// Encodes the state of the queue, in a process with workers.
-fn queue(encoder: &mut DescriptorEncoder<'_>, queue_state: &QueueState, now: DateTime<Utc>) -> Result<(), FmtError> {
+fn encode_queue(
+    encoder: &mut DescriptorEncoder<'_>,
+    queue_state: &QueueState,
+    now: DateTime<Utc>,
+) -> Result<(), FmtError> {
     gauge(
         encoder,
         "jobs_due",
@@ -207,7 +215,7 @@ fn queue(encoder: &mut DescriptorEncoder<'_>, queue_state: &QueueState, now: Dat
     gauge(
         encoder,
         "jobs_given_up",
-        "Jobs that failed at their last attempt",
+        "Jobs that failed at their last allowed attempt",
         queue_state.jobs.given_up as f64,
     )?;
     let of = ConstGauge::new(0.0);
@@ -218,7 +226,7 @@ fn queue(encoder: &mut DescriptorEncoder<'_>, queue_state: &QueueState, now: Dat
     gauge(
         encoder,
         "oldest_transaction_seconds",
-        "Age of the oldest transaction under way, which durable consumers can't see past",
+        "Age of the oldest open transaction; durable consumers wait for its end",
         queue_state.oldest.as_ref().map_or(0.0, |oldest| oldest.seconds),
     )?;
     let of = ConstGauge::new(0.0);

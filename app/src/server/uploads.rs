@@ -57,13 +57,13 @@ pub(super) fn watch(request: Request, timeout: Duration) -> (Request, UploadStat
 }
 
 impl UploadState {
-    /// Returns the response unchanged, or 408 if it is an error that was caused by a body without progress.
+    /// Returns the response unchanged. If the body stalled and the response is a client error, returns 408 instead.
     pub(super) fn answer(self, response: Response) -> Response {
         let stalled = self.stalled.is_some_and(|stalled| stalled.load(Ordering::Relaxed));
         if !stalled || !response.status().is_client_error() {
             return response;
         }
-        let detail = format!("no data of the body arrived for {} s", self.timeout.as_secs());
+        let detail = format!("no data of the request body arrived for {} s", self.timeout.as_secs());
         let event = WideEvent::current();
         event.mark_error(EventError::new("UploadTimeout", detail.clone()).code("body-timeout"));
         event.mark_outcome(Outcome::Timeout);
@@ -88,7 +88,7 @@ struct TimeoutBody {
 }
 
 impl TimeoutBody {
-    fn waits(&self, waits: bool) {
+    fn set_waiting(&self, waits: bool) {
         if let Some(client) = &self.client {
             client.waits_for_body(waits);
         }
@@ -102,18 +102,18 @@ impl HttpBody for TimeoutBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) {
             if self.deadline.take().is_some() {
-                self.waits(false);
+                self.set_waiting(false);
             }
             return Poll::Ready(frame);
         }
         if self.deadline.is_none() {
-            self.waits(true);
+            self.set_waiting(true);
         }
         let timeout = self.timeout;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(timeout)));
         ready!(deadline.as_mut().poll(cx));
         self.stalled.store(true, Ordering::Relaxed);
-        self.waits(false);
+        self.set_waiting(false);
         Poll::Ready(Some(Err(axum::Error::new(std::io::Error::from(
             std::io::ErrorKind::TimedOut,
         )))))

@@ -13,14 +13,15 @@ use super::file::sync_file;
 use super::layout::{Layout, RunKey, sync_folder};
 use super::source::{ReadSeek, Source};
 
-/// The number of plain bytes in a frame, which is the maximum that is decompressed to read one line.
+/// The uncompressed size of a frame. Reading starts at the beginning of a frame, so this limits the bytes that are
+/// decompressed only to reach an offset.
 const FRAME_BYTES: u32 = 256 << 10;
-const LEVEL: i32 = 3;
+const COMPRESSION_LEVEL: i32 = 3;
 
-/// A store of sealed logs: the storage's own folders. It is a trait so that tests can simulate a store that fails.
+/// Stores sealed logs. [`Layout`] stores them in its folders; the trait lets tests simulate a store that fails.
 pub(super) trait SealedLogs: Send + Sync + std::fmt::Debug {
-    /// Stores a complete temporary file. The operation is atomic: after it the log is stored durably, or it is not
-    /// there.
+    /// Moves a complete temporary file to the store. The operation is atomic: the log is stored durably, or not at
+    /// all.
     ///
     /// # Errors
     /// An error of the store.
@@ -32,7 +33,7 @@ pub(super) trait SealedLogs: Send + Sync + std::fmt::Debug {
     /// `NotFound` if it does not exist; an error of the store.
     fn open(&self, run: RunKey) -> io::Result<Box<dyn ReadSeek>>;
 
-    /// Deletes a sealed log. It is no error if it does not exist.
+    /// Deletes a sealed log. A missing log is not an error.
     ///
     /// # Errors
     /// An error of the store.
@@ -71,7 +72,7 @@ pub struct Sealed {
 /// is no plain file here.
 ///
 /// # Errors
-/// An error of the file system; `InvalidData` if the compressed file has other content. Then the plain file stays.
+/// An error of the file system; `InvalidData` if the compressed file's content differs; then the plain file stays.
 pub(super) fn seal(layout: &Layout, store: &dyn SealedLogs, run: RunKey) -> io::Result<Option<Sealed>> {
     let plain = layout.plain(run);
     let mut from = match File::open(&plain) {
@@ -89,7 +90,7 @@ pub(super) fn seal(layout: &Layout, store: &dyn SealedLogs, run: RunKey) -> io::
     let options = EncodeOptions::new()
         .frame_size_policy(FrameSizePolicy::Uncompressed(FRAME_BYTES))
         .checksum_flag(true)
-        .compression_level(LEVEL);
+        .compression_level(COMPRESSION_LEVEL);
     let mut encoder = options.into_encoder(&file).map_err(io::Error::other)?;
     let mut block = vec![0; 1 << 18];
     let mut plain_bytes = 0;
@@ -105,18 +106,19 @@ pub(super) fn seal(layout: &Layout, store: &dyn SealedLogs, run: RunKey) -> io::
     let sealed_bytes = encoder.finish().map_err(io::Error::other)?;
     sync_file(&file)?;
 
-    let mut again = Source::sealed(Box::new(File::open(&temporary)?))?;
-    let mut hash_again = Sha256::new();
+    // The check: the compressed file, read as readers will read it, has the same content.
+    let mut sealed_copy = Source::sealed(Box::new(File::open(&temporary)?))?;
+    let mut hash_of_copy = Sha256::new();
     let mut at = 0;
     loop {
-        let read = again.read_at(at, &mut block)?;
+        let read = sealed_copy.read_at(at, &mut block)?;
         if read == 0 {
             break;
         }
-        hash_again.update(&block[..read]);
+        hash_of_copy.update(&block[..read]);
         at += read as u64;
     }
-    if at != plain_bytes || hash.finalize() != hash_again.finalize() {
+    if at != plain_bytes || hash.finalize() != hash_of_copy.finalize() {
         remove(&temporary)?;
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
@@ -135,7 +137,7 @@ fn temporary_path(plain: &Path) -> PathBuf {
     plain.with_extension("ndjson.zst.new")
 }
 
-/// Removes a file durably. It is no error if it does not exist.
+/// Removes a file durably. A missing file is not an error.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

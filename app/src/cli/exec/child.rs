@@ -26,7 +26,7 @@ use crate::config::credential_names;
 
 /// The time after which an incomplete line, such as a question or a progress bar, is sent as a partial piece.
 const PARTIAL_LINE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The time to wait for more output after the program has ended, if other processes still hold its pipes.
+/// The time to wait for more output after the program has ended, if other processes still have its pipes open.
 const OUTPUT_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time between SIGTERM and SIGKILL.
 const TERMINATE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -125,7 +125,7 @@ impl Child {
                 let _ = kill(pid, signal);
             }
         };
-        // A terminal sends its signals to the program, too, so they are not forwarded.
+        // The terminal sends SIGINT and SIGQUIT to the program itself, so `exec` does not forward them.
         let has_terminal = io::IsTerminal::is_terminal(&io::stdin());
         let status = loop {
             tokio::select! {
@@ -149,7 +149,7 @@ impl Child {
         };
         let drained = async {
             for copying in &mut self.copying {
-                // If the task panicked, the output up to that point was forwarded.
+                // If the task panicked, the output before the panic was forwarded.
                 let _ = copying.await;
             }
         };
@@ -169,7 +169,7 @@ async fn wait_for_stop_request(stop_requests: &mut watch::Receiver<StopRequest>)
         .wait_for(|stop_request| *stop_request == StopRequest::Cancel)
         .await
         .is_ok();
-    // A request is made at most once. Without an upload, or after an upload that made no request, this never returns.
+    // Without an upload, or if the upload ends without a cancellation, this never returns.
     if !cancelled || stop_requests.borrow_and_update().clone() == StopRequest::None {
         std::future::pending::<()>().await;
     }

@@ -1,4 +1,4 @@
-//! The main story over HTTP; [`refusals`] has the requests that are wrong.
+//! Tests campaigns over HTTP. [`refusals`] has the invalid requests, [`lost_updates`] the concurrent changes.
 
 pub mod lost_updates;
 mod refusals;
@@ -105,8 +105,8 @@ async fn many_campaigns_are_changed_together_or_not_at_all() {
 
     let both = json!({"ids": [spring.id, summer.id], "changes": {"budget": "250.0"}});
     assert_eq!(ada.patch("/campaigns", both).await.ok(), json!({"updated": 2}));
-    let nobodys = "01900000-0000-7000-8000-000000000000";
-    let half = json!({"ids": [spring.id, nobodys], "changes": {"name": "Autumn"}});
+    let unknown_id = "01900000-0000-7000-8000-000000000000";
+    let half = json!({"ids": [spring.id, unknown_id], "changes": {"name": "Autumn"}});
     ada.patch("/campaigns", half)
         .await
         .problem(StatusCode::NOT_FOUND, "not-found");
@@ -220,7 +220,7 @@ async fn a_change_must_name_the_version_it_changes() {
         .if_match(&listed)
         .await
         .is(StatusCode::OK);
-    // A proxy that has compressed the response weakens its tag. It must work for a change, a state and a deletion.
+    // A proxy that compresses a response makes its tag weak. A change, a transition and a deletion accept a weak tag.
     let weak = |etag: String| format!("W/{etag}");
     let changed = ada
         .patch(&spring.path, json!({"budget": "400"}))

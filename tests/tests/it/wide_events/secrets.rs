@@ -1,4 +1,4 @@
-//! Secrets are put wherever a request or a handler may carry them, and none appears in an event.
+//! Sends secrets in every part of a request, sets them in a handler, and checks that no event contains them.
 
 use axum::Router;
 use axum::http::{HeaderName, StatusCode};
