@@ -10,7 +10,7 @@ use crate::rls::APP_ROLE;
 
 /// `daybook_short_json` returns a value as a list shows it: unchanged up to 16 KiB, and shortened above that, to at
 /// most 64 KiB. A shortened text ends with an ellipsis; a list or an object that is the value of a field becomes the
-/// beginning of its text. The service also knows these numbers (`events/shortened.rs`).
+/// beginning of its text. The service also knows these numbers (`crates/events/src/shortened.rs`).
 const SHORT_JSON: &str = "
     CREATE FUNCTION daybook_shorten_json(value jsonb, max_chars int, max_keys int, depth int) RETURNS jsonb
         LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$

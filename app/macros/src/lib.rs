@@ -66,11 +66,12 @@ fn events_crate() -> TokenStream {
         };
         Some(Ident::new(&name, Span::call_site()))
     };
-    if let Some(daybook) = named("daybook", "daybook") {
-        return quote! { ::#daybook::events };
+    // It comes first: a program that depends on it may have `daybook` for its tests only, and `Cargo.toml` lists both.
+    if let Some(events) = named("daybook-events", "daybook_events") {
+        return quote! { ::#events };
     }
-    match named("daybook-events", "daybook_events") {
-        Some(events) => quote! { ::#events },
+    match named("daybook", "daybook") {
+        Some(daybook) => quote! { ::#daybook::events },
         // The compiler then says that the program doesn't depend on `daybook`.
         None => quote! { ::daybook::events },
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::jobs::{Job, JobResult, JobSession};
+use crate::tenancy::internal::DatabaseInternals as _;
 
 /// Maximum number of rows that one statement deletes.
 const BATCH_ROWS: i64 = 5_000;

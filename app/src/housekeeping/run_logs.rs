@@ -10,6 +10,7 @@ use super::Retention;
 use crate::error::Error;
 use crate::jobs::{Job, JobResult, JobSession, badge};
 use crate::runs::{RetentionAction, Runs, due_logs};
+use crate::tenancy::internal::DatabaseInternals as _;
 
 /// Maximum number of logs that one query returns.
 const BATCH_LOGS: i64 = 200;

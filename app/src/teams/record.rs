@@ -8,7 +8,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::events::{CustomEventData, Event, FieldChange, Sentence, Sentences, Subject, emit_subject_events};
+use crate::events::internal::{Subject, emit_subject_events};
+use crate::events::{CustomEventData, Event, FieldChange, Sentence, Sentences};
 use crate::tenancy::{Actor, Role, TeamTx};
 
 const MEMBER: &str = "member";

@@ -52,7 +52,6 @@ pub use consumers::{ConsumerDef, ConsumerFuture, ConsumerResult, Consumers, Dupl
 pub use daybook_macros::event_consumer;
 pub use dispatch::{MAX_CONSUMER_DEPTH, WORK, WORK_NAME, run_consumer};
 pub use durable::ConsumerContext;
-pub use emit::{Subject, emit_subject_events};
 pub use emit::{emit_event, emit_events, event_from_row, events_by_id};
 pub use event::{Event, ObjectRef};
 pub use event_type::EventType;
@@ -74,6 +73,11 @@ pub use with_event::{
 
 // `#[event_consumer]` uses the crate's name, as in a user's crate.
 extern crate self as daybook_events;
+
+/// What only the crates of Daybook need: events of objects that have no model.
+pub mod internal {
+    pub use super::emit::{Subject, emit_subject_events};
+}
 
 /// The crates that the code of `#[event_consumer]` uses, so that its users need not depend on them.
 #[doc(hidden)]

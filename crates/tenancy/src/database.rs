@@ -125,7 +125,7 @@ impl DatabaseOptions {
         self
     }
 
-    /// Sets the time of day, which tests can move.
+    /// Sets the clock, which tests can move.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;

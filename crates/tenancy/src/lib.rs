@@ -29,6 +29,7 @@ mod feed;
 mod forgotten;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod internal;
 pub mod json;
 mod numbered_rows;
 mod observer;

@@ -76,7 +76,7 @@ impl Database {
     }
 
     /// Returns the workers' connections, or `None` in a process without workers.
-    pub fn workers(&self) -> Option<&WorkerDatabase> {
+    pub(super) fn worker_database(&self) -> Option<&WorkerDatabase> {
         self.parts.workers.as_ref()
     }
 

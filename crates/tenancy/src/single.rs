@@ -17,15 +17,10 @@ impl Database {
         }
     }
 
-    /// Runs one `INSERT … SELECT … FROM (SELECT set_config('daybook.team_id', $1::text, true)) AS entered`.
+    /// Runs a statement that enters its team itself. See [`DatabaseInternals::insert_single`].
     ///
-    /// The team is set before the new rows are checked against the policy. For rows that such a statement reads, the
-    /// time of the check is undefined, so it must not read any. Without `set_config` there is no team, and the policy
-    /// refuses the rows.
-    ///
-    /// # Errors
-    /// Those of any database statement.
-    pub async fn insert_single(&self, team_id: Uuid, query: Query<'_, Postgres, PgArguments>) -> Result<()> {
+    /// [`DatabaseInternals::insert_single`]: crate::internal::DatabaseInternals::insert_single
+    pub(super) async fn run_single(&self, team_id: Uuid, query: Query<'_, Postgres, PgArguments>) -> Result<()> {
         if !self.persistent() {
             // Behind a pooler the two messages of a new prepared statement may reach two connections.
             let tx = self.begin(&Context::system(team_id, "daybook")).await?;

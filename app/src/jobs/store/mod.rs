@@ -22,6 +22,7 @@ use crate::error::Result;
 use crate::jobs::notifier::JOB_SESSIONS;
 use crate::jobs::outcome::Status;
 use crate::jobs::spec::SessionSpec;
+use crate::tenancy::internal::DatabaseInternals as _;
 use crate::tenancy::{Context, Database, TeamTx};
 
 /// Filters of sessions.

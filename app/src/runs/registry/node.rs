@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::runs::log_error::log_error;
 use crate::runs::new_run::RunOutcome;
 use crate::runs::store;
+use crate::tenancy::internal::DatabaseInternals as _;
 use crate::tenancy::{Context, Database};
 
 /// Limits open files to a quarter of the process's descriptor limit, but to no fewer than 8.

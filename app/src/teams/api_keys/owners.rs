@@ -28,8 +28,9 @@ pub(in crate::teams) async fn lock_owner(tx: &TeamTx, needed: Role) -> Result<Op
     let key_id = match &tx.context().actor {
         Actor::ApiKey { id, .. } => Some(*id),
         Actor::User { .. } => None,
-        // A job, or the service itself.
-        _ => return Ok(None),
+        Actor::Job { .. } | Actor::System { .. } => return Ok(None),
+        // A key without an owner would never be revoked.
+        other => return Err(Error::internal(format!("a {} can't own what it creates", other.kind()))),
     };
     let owner = match key_id {
         None => tx.context().person_id(),
