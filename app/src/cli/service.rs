@@ -254,8 +254,8 @@ pub(super) fn ensure_token_key(config: &mut Config) -> Result<()> {
     })
 }
 
-/// Sets the key for tokens, and fails if there is none: no service would accept a token that is signed with a new
-/// secret.
+/// Sets the key for tokens, and fails if there is none. It creates no secret, because no service would accept a token
+/// that is signed with a new one.
 pub(super) fn find_token_key(config: &mut Config) -> Result<()> {
     token_key(config, |file| {
         Err(Error::internal(format!(

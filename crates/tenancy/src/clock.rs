@@ -1,4 +1,5 @@
-//! The clock of the service: the only place that asks the machine for the time.
+//! The clock of the service: the only place of the service that asks the machine for the time. The libraries that know
+//! nothing of it have a `machine_time.rs` of their own.
 //!
 //! A [`Clock`] gives the time of day ([`Clock::now`]) and a monotonic reading for durations and deadlines
 //! ([`Clock::instant`]). It is given to the parts that need one: [`DatabaseOptions`](crate::DatabaseOptions) for what
